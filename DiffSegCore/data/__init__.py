@@ -1,0 +1,1 @@
+"""Cases, patches and phantoms: what a training reads."""

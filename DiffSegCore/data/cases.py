@@ -1,0 +1,138 @@
+"""The cases of a data set as it lies on disk: nnU-Net raw, MSD, MONAI datalist, or one folder a case."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from DiffSegCore.data import layouts
+from DiffSegCore.data.label_names import read_label_names
+from DiffSegCore.errors import BadInput
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's files; an image in several channels is a tuple of files, and an unlabelled case has no label."""
+
+    name: str
+    image: Path | tuple[Path, ...]
+    label: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases by split ("train", "validation", "test"), naturally sorted, and the organ of each id in the label files."""
+
+    cases: dict[str, tuple[Case, ...]] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+
+
+def read_dataset(folder: str | Path, *, label_file: str | None = None, names: str | Path | None = None,
+                 fold: int = 0) -> Dataset:
+    """Find the cases in a folder (or behind its JSON file), whatever its layout.
+
+    label_file: the label's file name or stem in a folder per case, where several would do ("oar" or "oar.nii.gz").
+    names: a table of labels (JSON or text) in place of the data set's own.
+    fold: the fold of a MONAI datalist that becomes the validation split.
+
+    No image is read, except where labelled cases come without a table: there every id found is named "label_<id>".
+    Raises BadInput where a file is missing, a name occurs twice, a split is labelled in part, or nothing is found.
+    """
+    folder = Path(folder)
+    rows, labels = _layout(folder, label_file, fold)
+    if not rows:
+        raise BadInput(f"No case was found in {folder}. DiffSeg reads nnU-Net raw and MSD folders (dataset.json), MONAI "
+                       "datalists, and one folder a case with ct, mr, image or img (.nii.gz, .nrrd, .mha) in it.")
+    cases = _by_split(rows)
+    if names:
+        labels = read_label_names(Path(names), kind=next((layouts.stem(row.label) for row in rows if row.label), ""))
+    return Dataset(cases, labels or _ids_found(cases))
+
+
+def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:
+    if not folder.exists():
+        raise BadInput(f"The data set {folder} does not exist.")
+    file = folder if folder.is_file() else _list_in(folder)
+    if file is None:
+        return layouts.folders(folder, label_file=label_file)
+    table = _json(file)
+    return layouts.nnunet(file, table) if layouts.is_nnunet(file, table) else layouts.datalist(file, table, fold=fold)
+
+
+def _list_in(folder: Path) -> Path | None:
+    """The JSON file that lists the folder's cases, where there is one."""
+    if (folder / "dataset.json").is_file():
+        return folder / "dataset.json"
+    lists = [p for p in sorted(folder.glob("*.json")) if p.name != "labels.json" and b'"training"' in p.read_bytes()]
+    if len(lists) > 1:
+        raise BadInput(f"{folder} holds several lists of cases ({', '.join(p.name for p in lists)}); "
+                       "give the path of one of them.")
+    return lists[0] if lists else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file} cannot be read as JSON: {error}.") from error
+    if not isinstance(table, dict):
+        raise BadInput(f"{file} holds no data set: a JSON object with a list of training cases was expected.")
+    return table
+
+
+def _by_split(rows: list[layouts.Row]) -> dict[str, tuple[Case, ...]]:
+    seen: dict[str, str] = {}
+    splits: dict[str, list[Case]] = defaultdict(list)
+    for split, name, image, label in sorted(rows, key=lambda row: _natural(row.name)):
+        if name in seen:
+            raise BadInput(f"Two cases are named '{name}' (in {seen[name]} and in {split}); every case needs its own name, "
+                           "and a case belongs to one split.")
+        seen[name] = split
+        _look_for(name, image, label)
+        splits[split].append(Case(name, image, label))
+    for split, cases in splits.items():
+        _labelled_alike(split, cases)
+    return {split: tuple(splits[split]) for split in ("train", "validation", "test") if split in splits}
+
+
+def _look_for(name: str, image: layouts.Images, label: Path | None) -> None:
+    for path in image if isinstance(image, tuple) else (image,):
+        if not path.exists():  # a DICOM folder is an image too
+            raise BadInput(f"The image of case {name} is missing: {path}.")
+    if label and not label.is_file():
+        raise BadInput(f"The label file of case {name} is missing: {label}.")
+
+
+def _labelled_alike(split: str, cases: list[Case]) -> None:
+    bare = [case.name for case in cases if case.label is None]
+    if bare and len(bare) < len(cases):
+        raise BadInput(f"{len(bare)} of {len(cases)} {split} cases have no label file, the first is {bare[0]}: label them "
+                       "all, or keep the unlabelled ones in a data set of their own.")
+
+
+def _ids_found(cases: dict[str, tuple[Case, ...]]) -> dict[int, str]:
+    import numpy as np
+    import SimpleITK as sitk
+
+    files = [case.label for split in cases.values() for case in split if case.label]
+    if files:
+        log.warning("No table names the labels of %s; they are called label_1, label_2, ...", files[0].parent)
+    ids: set[int] = set()
+    for file in files:
+        try:
+            ids.update(np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(str(file)))).tolist())
+        except RuntimeError as error:
+            raise BadInput(f"The label file {file} cannot be read; it may be damaged or not an image.") from error
+    return {int(i): f"label_{int(i)}" for i in sorted(ids) if i > 0}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """pt_2 before pt_10: runs of digits compare as numbers."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]

@@ -1,0 +1,105 @@
+"""A model: network, preprocessing, organs and card, kept in one safetensors file that runs no code when loaded.
+
+The file's metadata holds one JSON text; its hash covers that text and every tensor, so that a flipped byte is noticed wherever it falls.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import BadInput
+from .files import atomic
+from .networks import build
+from .organs import organ
+from .preprocess import Preprocessing
+
+FORMAT = 1
+KEY = "diffseg"
+
+
+@dataclass(frozen=True)
+class Model:
+    """network: image (B, 1, k, j, i) -> logits (B, 1 + organs, k, j, i), channel 0 background, channel c = organs[c - 1].
+
+    architecture: plain values for `networks.build`; window: (k, j, i) voxels of a training patch;
+    card: name, title, modality, data, licence, measured scores... ; sha256: of the file it came from, "" before it is saved.
+    """
+
+    network: nn.Module
+    architecture: Mapping[str, Any]
+    preprocessing: Preprocessing
+    organs: tuple[str, ...]
+    window: tuple[int, int, int]
+    card: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
+    """Write the model to `path` (.safetensors) and return its hash; `half` stores the weights as float16."""
+    tensors = {name: _stored(tensor, half) for name, tensor in model.network.state_dict().items()}
+    described = {"format": FORMAT, "architecture": dict(model.architecture), "preprocessing": model.preprocessing.to_dict(),
+                 "organs": list(model.organs), "window": list(model.window), "card": dict(model.card)}
+    described["sha256"] = _digest(described, tensors)
+    with atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(described)})
+    return described["sha256"]
+
+
+def describe_model(path: str | Path) -> dict[str, Any]:
+    """What the file says of itself, without reading its weights. BadInput where it isn't a DiffSeg model."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"model file {path} does not exist; `diffseg models` lists the ones that do")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = json.loads((file.metadata() or {})[KEY])
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise BadInput(f"{path} is damaged or not a DiffSeg model ({type(error).__name__}: {error}); fetch or train it again") from error
+    if described.get("format") != FORMAT:
+        raise BadInput(f"{path} has model format {described.get('format')!r}, this version reads format {FORMAT}; update DiffSeg")
+    return described
+
+
+def load_model_file(path: str | Path) -> Model:
+    """Read a model, weights as float32 on the CPU, in evaluation mode. BadInput gives the reason where the file is damaged or doesn't fit."""
+    described = describe_model(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is damaged ({error}); fetch or train it again") from error
+    claimed = described.pop("sha256", "")
+    if _digest(described, tensors) != claimed:
+        raise BadInput(f"{path} is damaged: its content does not have the hash that it states ({claimed[:12]}...); fetch or train it again")
+    try:
+        network = build(described["architecture"])
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        model = Model(network.eval(), described["architecture"], Preprocessing.from_dict(described["preprocessing"]),
+                      tuple(organ(name).name for name in described["organs"]), tuple(described["window"]), described["card"], claimed)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{path} does not fit this version of DiffSeg: {error}") from error
+    if described["architecture"]["organs"] != len(model.organs):
+        raise BadInput(f"{path} names {len(model.organs)} organs, its network has {described['architecture']['organs']}; train it again")
+    return model
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def _digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
