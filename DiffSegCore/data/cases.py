@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from DiffSegCore.data import layouts
-from DiffSegCore.data.label_names import read_label_names
-from DiffSegCore.errors import BadInput
+from ..errors import BadInput
+from . import layouts
+from .label_names import read_label_names
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
     cases = _by_split(rows)
     if names:
         labels = read_label_names(Path(names), kind=next((layouts.stem(row.label) for row in rows if row.label), ""))
-    return Dataset(cases, labels or _ids_found(cases))
+    return Dataset(cases, labels or _ids_found(cases, folder))
 
 
 def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:
@@ -117,17 +117,17 @@ def _labelled_alike(split: str, cases: list[Case]) -> None:
                        "all, or keep the unlabelled ones in a data set of their own.")
 
 
-def _ids_found(cases: dict[str, tuple[Case, ...]]) -> dict[int, str]:
+def _ids_found(cases: dict[str, tuple[Case, ...]], folder: Path) -> dict[int, str]:
     import numpy as np
     import SimpleITK as sitk
 
     files = [case.label for split in cases.values() for case in split if case.label]
     if files:
-        log.warning("No table names the labels of %s; they are called label_1, label_2, ...", files[0].parent)
+        log.warning("No table names the labels of %s; they are called label_1, label_2, ...", folder)
     ids: set[int] = set()
     for file in files:
         try:
-            ids.update(np.unique(sitk.GetArrayViewFromImage(sitk.ReadImage(str(file)))).tolist())
+            ids.update(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(file)))).tolist())
         except RuntimeError as error:
             raise BadInput(f"The label file {file} cannot be read; it may be damaged or not an image.") from error
     return {int(i): f"label_{int(i)}" for i in sorted(ids) if i > 0}

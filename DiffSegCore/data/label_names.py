@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from DiffSegCore.errors import BadInput
-from DiffSegCore.organs import organ
+from ..errors import BadInput
+from ..organs import organ
 
 EXAMPLE = 'for example {"1": "liver", "2": "spleen"} in JSON, or "1 liver 2 spleen" in a text file'
 
@@ -79,8 +79,10 @@ def _json_pairs(text: str, path: Path, kind: str) -> list[tuple[Any, Any]]:
         raise BadInput(f"The table of labels {path} is not JSON: {error}.") from error
     for key in ("labels", "names", kind):
         pairs = next((v for k, v in _pairs(pairs, path) if k == key and isinstance(v, list)), pairs)
-    inner = [value for _, value in _pairs(pairs, path)]
-    return inner[0] if len(inner) == 1 and _is_object(inner[0]) else pairs
+    tables = {name: value for name, value in _pairs(pairs, path) if _is_object(value)}
+    if len(tables) > 1:
+        raise BadInput(_several(tables, path, kind))
+    return next(iter(tables.values()), pairs)
 
 
 def _is_object(value: Any) -> bool:
@@ -91,6 +93,10 @@ def _pairs(value: Any, path: Path) -> list[tuple[Any, Any]]:
     if not _is_object(value):
         raise BadInput(f"{path} holds no table of labels; write {EXAMPLE}.")
     return value
+
+
+def _several(tables: Iterable[str], path: Path, kind: str) -> str:
+    return f"{path} holds several tables ({', '.join(tables)}), and none is named '{kind}' after the label file."
 
 
 def _text_pairs(text: str, path: Path, kind: str) -> list[tuple[str, str]]:
@@ -110,7 +116,7 @@ def _text_pairs(text: str, path: Path, kind: str) -> list[tuple[str, str]]:
         return pairs
     tables = [key for key in keyed if _line_pairs(keyed[key])]
     if len(tables) > 1:
-        raise BadInput(f"{path} holds tables for {', '.join(tables)}, and the label file is '{kind}': name one so.")
+        raise BadInput(_several(tables, path, kind))
     return _line_pairs(keyed[tables[0]]) if tables else []
 
 

@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
-from DiffSegCore.data.label_names import names_of, read_label_names
-from DiffSegCore.errors import BadInput
+from ..errors import BadInput
+from .label_names import names_of, read_label_names
 
 SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
 IMAGES = ("ct", "mr", "mri", "image", "img")
