@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import BadInput
+from ..reading import read_labels
 from . import layouts
 from .label_names import read_label_names
 
@@ -118,19 +121,11 @@ def _labelled_alike(split: str, cases: list[Case]) -> None:
 
 
 def _ids_found(cases: dict[str, tuple[Case, ...]], folder: Path) -> dict[int, str]:
-    import numpy as np
-    import SimpleITK as sitk
-
     files = [case.label for split in cases.values() for case in split if case.label]
     if files:
         log.warning("No table names the labels of %s; they are called label_1, label_2, ...", folder)
-    ids: set[int] = set()
-    for file in files:
-        try:
-            ids.update(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(file)))).tolist())
-        except RuntimeError as error:
-            raise BadInput(f"The label file {file} cannot be read; it may be damaged or not an image.") from error
-    return {int(i): f"label_{int(i)}" for i in sorted(ids) if i > 0}
+    ids = {int(i) for file in files for i in np.unique(read_labels(file).ids)}
+    return {i: f"label_{i}" for i in sorted(ids) if i}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
