@@ -39,6 +39,26 @@ def without_suffix(path: str | Path) -> Path:
     return path.with_name(path.name[: len(path.name) - len(suffix_of(path))])
 
 
+def beside(path: str | Path, suffix: str) -> Path:
+    """The file of another kind that belongs to `path`: `out.nii.gz` and ".json" give `out.json`."""
+    stem = without_suffix(path)
+    return stem.with_name(stem.name + suffix)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file that cannot be read in front of the reason; the system's refusals become sentences."""
+    try:
+        yield
+    except BadInput as error:
+        reason = str(error)
+        raise BadInput(f"Cannot read {path}: {reason[:1].lower()}{reason[1:]}") from error.__cause__
+    except OSError as error:
+        raise BadInput(f"Cannot read {path}: {error.strerror or error}; check the file and its permissions.") from error
+    except MemoryError as error:
+        raise BadInput(f"Cannot read {path}: it does not fit into this computer's memory; crop or resample it first.") from error
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder with the same suffix; it becomes `path` on success.

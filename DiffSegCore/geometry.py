@@ -16,6 +16,7 @@ from .errors import BadInput
 
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 _KJI_IJK = np.eye(4)[[2, 1, 0, 3]]  # its own inverse
+_STRAIGHT = 1e-5  # NIfTI's single precision leaves 1e-7; over 1000 voxels this is a hundredth of one
 _SINGULAR = 1e-6  # |determinant| of the unit axes: three axes in one plane
 
 
@@ -115,13 +116,27 @@ class Geometry:
         lps = np.eye(4)
         lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * spacing
         lps[:3, 3] = origin
-        return cls(tuple(reversed(size)), _LPS_RAS @ lps)
+        return cls.from_lps(tuple(reversed(size)), lps)
+
+    @classmethod
+    def from_ijk(cls, size: Sequence[int], ijk_to_ras: np.ndarray) -> Geometry:
+        """From NIfTI's words: `size` is (I, J, K)."""
+        return cls(tuple(reversed(size)), ijk_to_ras)
+
+    @classmethod
+    def from_lps(cls, shape: Sequence[int], ijk_to_lps: np.ndarray) -> Geometry:
+        """From the matrix that DICOM, ITK and NRRD speak; `shape` is (K, J, I)."""
+        return cls(tuple(shape), _LPS_RAS @ ijk_to_lps)
+
+    @property
+    def ijk_to_lps(self) -> np.ndarray:
+        return _LPS_RAS @ self.ijk_to_ras
 
     def stamp(self, image: Any) -> None:
         """Set spacing, origin and direction of a SimpleITK image of this shape."""
         if tuple(reversed(image.GetSize())) != self.shape:
             raise BadInput(f"An image of size {tuple(reversed(image.GetSize()))} (K, J, I) is not on a grid of {self.shape}.")
-        lps = _LPS_RAS @ self.ijk_to_ras
+        lps = self.ijk_to_lps
         spacing = np.linalg.norm(lps[:3, :3], axis=0)
         image.SetSpacing(spacing.tolist())
         image.SetOrigin(lps[:3, 3].tolist())
@@ -194,6 +209,30 @@ class Geometry:
         """With that many voxels more, (K, J, I), in front of and behind each axis."""
         before, after = (np.broadcast_to(np.asarray(n, dtype=int), 3) for n in (before, after))
         return self.crop(Box(tuple(-before), tuple(np.array(self.shape) + after)))
+
+    def straightened(self) -> Geometry:
+        """This grid with axes at exact right angles, turned about its centre; itself if they are already.
+
+        Headers round: a grid that moves by less than half a voxel is taken as meant to be straight.
+        Raises BadInput where it moves further, as a gantry-tilted CT does.
+        """
+        direction = self.direction
+        slant = direction.T @ direction - np.eye(3)
+        if np.abs(slant).max() < _STRAIGHT:
+            return self
+        left, _, right = np.linalg.svd(direction)
+        matrix = self.ijk_to_ras.copy()
+        matrix[:3, :3] = left @ right * np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+        centre = (np.array(self.shape) - 1) / 2
+        matrix[:3, 3] += self.to_ras(centre) - Geometry(self.shape, matrix).to_ras(centre)
+        straight = Geometry(self.shape, matrix)
+        if not self.same_grid(straight, tolerance_mm=min(self.spacing) / 2):
+            degrees = math.degrees(math.asin(min(1.0, np.abs(slant).max())))
+            raise BadInput(
+                f"Its axes are {degrees:.1f} degrees away from right angles (gantry tilt or shear); straighten it first, "
+                "for example with 3D Slicer: load it, harden its acquisition transform and save it."
+            )
+        return straight
 
     def index_map(self, other: Geometry) -> np.ndarray:
         """(4, 4): takes homogeneous kji of this grid to kji of the other."""

@@ -1,0 +1,223 @@
+"""A DICOM series to a volume: which files belong together, in which order, and whether they make a grid."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
+
+from . import itk
+from .errors import BadInput
+from .files import naming
+from .geometry import Geometry
+from .volume import Volume
+
+log = logging.getLogger(__name__)
+
+_TAGS = [
+    "SOPInstanceUID", "SeriesInstanceUID", "SeriesDescription", "Modality", "ImageType", "Rows", "Columns",
+    "SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept",
+]  # fmt: skip
+_PLACE = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
+_UNEVEN = 0.05  # of a slice distance: positions are rounded in headers, a missing slice is off by half or more
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image file: where it lies in LPS mm, as DICOM says it."""
+
+    path: Path
+    instance: str
+    shape: tuple[int, int]  # rows, columns
+    position: tuple[float, ...]
+    orientation: tuple[float, ...]  # along a row, then along a column
+    spacing: tuple[float, ...]  # between rows, between columns
+    thickness: float  # 0 where unknown
+    whole_rescale: bool  # slope and intercept are whole numbers
+
+
+@dataclass(frozen=True)
+class Series:
+    """The images that share a series UID, in no order."""
+
+    uid: str
+    modality: str
+    description: str
+    slices: tuple[Slice, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(each.path for each in self.slices)
+
+    def __str__(self) -> str:
+        return f"{self.uid} ({self.modality or 'no modality'}, {len(self.slices)} images, {self.description or 'no description'})"
+
+
+def list_series(folder: str | Path) -> tuple[Series, ...]:
+    """The image series in a folder and the folders below it, the largest first.
+
+    Raises BadInput where the folder does not exist, is empty or holds no DICOM image.
+    """
+    with naming(folder):
+        return _series_below(Path(folder))
+
+
+def read_series(path: Path, series: str | None = None) -> Volume:
+    """The volume of a folder's series (the largest unless `series` names one), or of the series a file is in."""
+    if path.is_dir():
+        return _volume(_choose(_series_below(path), series, path))
+    own = _header(path)
+    if own is None:
+        raise BadInput("It is a DICOM file, but not an image with a place in space (CT, MR); name another.")
+    beside = _group(sorted(each for each in path.parent.iterdir() if each.is_file()))
+    return _volume(_choose(beside, series or str(own.SeriesInstanceUID), path.parent))
+
+
+def _series_below(folder: Path) -> tuple[Series, ...]:
+    if not folder.is_dir():
+        raise BadInput("There is no such folder; check the path.")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise BadInput("The folder is empty; name one that holds DICOM files.")
+    found = _group(files)
+    if not found:
+        raise BadInput(
+            f"None of its {len(files)} files is a DICOM image with a place in space (CT, MR); "
+            "name another folder, or a NIfTI, NRRD or MHA file itself."
+        )
+    return found
+
+
+def is_dicom(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _choose(found: tuple[Series, ...], uid: str | None, folder: Path) -> Series:
+    if uid is None:
+        if len(found) > 1:
+            log.info("%s holds %d series; reading the largest, %s", folder, len(found), found[0])
+        return found[0]
+    for each in found:
+        if each.uid == uid:
+            return each
+    raise BadInput(f"There is no series {uid}; the folder holds: " + "; ".join(map(str, found)) + ".")
+
+
+def _group(files: Iterable[Path]) -> tuple[Series, ...]:
+    slices: dict[str, dict[str, Slice]] = defaultdict(dict)
+    about: dict[str, tuple[str, str]] = {}
+    for path in files:
+        header = _header(path)
+        if header is not None:
+            uid = str(header.SeriesInstanceUID)
+            about[uid] = (str(header.get("Modality", "")), str(header.get("SeriesDescription", "")))
+            one = _slice(path, header)
+            slices[uid].setdefault(one.instance, one)  # the same image may lie there twice
+    found = (Series(uid, *about[uid], tuple(ones.values())) for uid, ones in slices.items())
+    return tuple(sorted(found, key=lambda each: (-len(each.slices), each.uid)))
+
+
+def _header(path: Path) -> pydicom.Dataset | None:
+    """The header of an image slice; None for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+            if int(header.get("NumberOfFrames") or 1) > 1:
+                raise BadInput(
+                    f"{path.name} is a multi-frame DICOM file, which DiffSeg does not read; "
+                    "load it in 3D Slicer and save it as NIfTI or NRRD."
+                )
+            usable = "LOCALIZER" not in (header.get("ImageType") or "") and int(header.get("SamplesPerPixel") or 1) == 1
+            complete = all(header.get(tag) is not None for tag in ("SeriesInstanceUID", "SOPInstanceUID", "Rows", "Columns"))
+            placed = all(len(header.get(tag) or ()) == n for tag, n in _PLACE)
+    except InvalidDicomError:
+        return None
+    except (EOFError, KeyError, TypeError, struct.error) as error:
+        log.warning("skipping %s, its DICOM header is damaged: %s", path, error)
+        return None
+    return header if usable and complete and placed else None
+
+
+def _slice(path: Path, header: pydicom.Dataset) -> Slice:
+    rescale = (float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0))
+    return Slice(
+        path=path,
+        instance=str(header.SOPInstanceUID),
+        shape=(int(header.Rows), int(header.Columns)),
+        position=tuple(map(float, header.ImagePositionPatient)),
+        orientation=tuple(map(float, header.ImageOrientationPatient)),
+        spacing=tuple(map(float, header.PixelSpacing)),
+        thickness=float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0),
+        whole_rescale=all(number.is_integer() for number in rescale),
+    )
+
+
+def _volume(series: Series) -> Volume:
+    slices = _in_order(series.slices)
+    geometry = _geometry(slices)
+    image = itk.read_slices([each.path for each in slices], as_float=not all(each.whole_rescale for each in slices))
+    return Volume(sitk.GetArrayFromImage(image), geometry, series.modality)
+
+
+def _in_order(slices: tuple[Slice, ...]) -> list[Slice]:
+    """From the first to the last along the normal; raises BadInput where slices do not stack."""
+    first = slices[0]
+    for each in slices:
+        if each.shape != first.shape or not np.allclose(each.spacing, first.spacing, rtol=1e-3):
+            raise BadInput(
+                f"Its slices differ in size: {first.path.name} has {first.shape} pixels of {first.spacing} mm, "
+                f"{each.path.name} has {each.shape} of {each.spacing} mm; export one image stack only."
+            )
+        if not np.allclose(each.orientation, first.orientation, atol=1e-3):
+            raise BadInput(f"Its slices are not parallel: {first.path.name} and {each.path.name}; export one image stack only.")
+    return sorted(slices, key=_height)
+
+
+def _height(one: Slice) -> float:
+    """Distance along the slice normal, mm."""
+    return float(np.dot(np.cross(one.orientation[:3], one.orientation[3:]), one.position))
+
+
+def _geometry(slices: list[Slice]) -> Geometry:
+    first, last = slices[0], slices[-1]
+    matrix = np.eye(4)  # ijk to LPS
+    matrix[:3, 0] = np.multiply(first.orientation[:3], first.spacing[1])
+    matrix[:3, 1] = np.multiply(first.orientation[3:], first.spacing[0])
+    if len(slices) > 1:
+        _check_even(slices)
+        matrix[:3, 2] = np.subtract(last.position, first.position) / (len(slices) - 1)
+    else:
+        matrix[:3, 2] = np.cross(first.orientation[:3], first.orientation[3:]) * first.thickness
+    matrix[:3, 3] = first.position
+    return Geometry.from_lps((len(slices), *first.shape), matrix).straightened()
+
+
+def _check_even(slices: list[Slice]) -> None:
+    heights = np.array([_height(each) for each in slices])
+    steps = np.diff(heights)
+    usual = float(np.median(steps))
+    places = 1 + int((steps > 1e-3).sum())
+    if places < len(slices):
+        raise BadInput(
+            f"The series has {len(slices)} images at {places} places (time points, echoes or several reconstructions "
+            "in one); export a single one as a series of its own."
+        )
+    expected = np.linspace(heights[0], heights[-1], len(heights))
+    if np.abs(heights - expected).max() > _UNEVEN * usual:
+        odd = int(np.abs(steps - usual).argmax())
+        raise BadInput(
+            f"Its slices are unevenly spaced: {steps[odd]:.2f} mm between {slices[odd].path.name} and "
+            f"{slices[odd + 1].path.name}, {usual:.2f} mm elsewhere; a slice may be missing, export the whole series again."
+        )
