@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import statistics
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +12,13 @@ import numpy as np
 
 from .errors import BadInput
 from .geometry import Box
+from .surfaces import distances, edge_voxels, surface_elements
 from .volume import LabelMap
 
 TOLERANCE_MM = 2.0
 FINE_TOLERANCE_MM = 1.0  # vessels and adrenals: 2 mm is as much as such an organ is thick
 _FINE = re.compile(r"adrenal|aorta|arter|vein|vena|_trunk|vessel")
-_ROUNDING_MM = 1e-4  # a surface exactly at the tolerance stays within it in float32
+_ROUNDING_MM = 1e-4  # a surface exactly at the tolerance stays within it
 _WORST = {"dice": min, "nsd": min, "hd95_mm": max}
 
 
@@ -60,7 +60,7 @@ def tolerance_mm(organ: str) -> float:
 def score(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float], *, organ: str = "") -> OrganScore:
     """Compare two (K, J, I) masks on one grid with spacing_mm (K, J, I).
 
-    Surfaces are MONAI's: NSD weighs surface elements by their area (marching cubes), HD95 is the larger of the two
+    As MONAI computes them: NSD weighs surface elements by their area (marching cubes), HD95 is the larger of the two
     directed 95th percentiles over edge voxels.
     """
     if prediction.shape != reference.shape:
@@ -74,7 +74,9 @@ def score(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[fl
         return OrganScore(organ, 1.0, 1.0, 0.0, *volumes, tolerance)
     if not all(volumes):
         return OrganScore(organ, 0.0, 0.0, math.dist((0, 0, 0), _extent(prediction, spacing)), *volumes, tolerance)
-    return OrganScore(organ, *_agreement(prediction, reference, spacing, tolerance), *volumes, tolerance)
+    box = Box.of(prediction | reference)  # outside there is nothing to measure, and memory is short
+    pair = (prediction[box.slices], reference[box.slices])
+    return OrganScore(organ, _dice(*pair), _nsd(*pair, spacing, tolerance), _hd95(*pair, spacing), *volumes, tolerance)
 
 
 def compare(prediction: LabelMap, reference: LabelMap, *, organs: Collection[str] | None = None,
@@ -116,22 +118,21 @@ def _summary(organ: str, metric: str, by_case: Mapping[str, float]) -> Summary:
                    by_case[worst], worst)
 
 
-def _agreement(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...],
-               tolerance: float) -> tuple[float, float, float]:
-    """Dice, NSD and HD95 of two masks that both have voxels."""
-    import torch
-    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+def _dice(prediction: np.ndarray, reference: np.ndarray) -> float:
+    return float(2 * (prediction & reference).sum() / (prediction.sum() + reference.sum()))
 
-    box = Box.of(prediction | reference)  # outside there is nothing to measure, and memory is short
-    prediction, reference = (np.pad(mask[box.slices], 1) for mask in (prediction, reference))
-    dice = 2 * np.count_nonzero(prediction & reference) / (prediction.sum() + reference.sum())
-    pair = [torch.from_numpy(mask)[None, None] for mask in (prediction, reference)]
-    with warnings.catch_warnings():  # MONAI 1.5 and 1.6 warn of an argument that they pass themselves
-        warnings.filterwarnings("ignore", "monai.metrics.utils get_mask_edges", FutureWarning)
-        nsd = compute_surface_dice(*pair, [tolerance + _ROUNDING_MM], include_background=True, spacing=spacing,
-                                   use_subvoxels=True)
-        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
-    return float(dice), float(nsd), float(hd95)
+
+def _nsd(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...], tolerance: float) -> float:
+    (found, found_area), (true, true_area) = (surface_elements(mask, spacing) for mask in (prediction, reference))
+    limit = tolerance + _ROUNDING_MM
+    right = sum(area[np.isfinite(distances(points, others, up_to_mm=limit))].sum()
+                for points, others, area in ((found, true, found_area), (true, found, true_area)))
+    return float(right / (found_area.sum() + true_area.sum()))
+
+
+def _hd95(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> float:
+    found, true = (edge_voxels(mask, spacing) for mask in (prediction, reference))
+    return float(max(np.percentile(distances(found, true), 95), np.percentile(distances(true, found), 95)))
 
 
 def _extent(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[float, ...]:

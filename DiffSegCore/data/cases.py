@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ class Case:
 class Dataset:
     """Cases by split ("train", "validation", "test"), naturally sorted, and the organ of each id in the label files."""
 
-    cases: dict[str, tuple[Case, ...]] = field(default_factory=dict)
-    labels: dict[int, str] = field(default_factory=dict)
+    cases: dict[str, tuple[Case, ...]]
+    labels: dict[int, str]
 
 
 def read_dataset(folder: str | Path, *, label_file: str | None = None, names: str | Path | None = None,
@@ -55,7 +55,7 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
                        "datalists, and one folder a case with ct, mr, image or img (.nii.gz, .nrrd, .mha) in it.")
     cases = _by_split(rows)
     if names:
-        labels = read_label_names(Path(names), kind=next((layouts.stem(row.label) for row in rows if row.label), ""))
+        labels = read_label_names(Path(names), kind=layouts.kind_of(rows))
     return Dataset(cases, labels or _ids_found(cases, folder))
 
 

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 from ..errors import BadInput
 from .label_names import names_of, read_label_names
@@ -18,7 +18,7 @@ LABELS = ("label*", "seg*", "mask*", "oar*")
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
           "valid": "validation", "test": "test", "testing": "test"}
 
-Images = Union[Path, "tuple[Path, ...]"]
+Images = Path | tuple[Path, ...]
 
 
 class Row(NamedTuple):
@@ -83,11 +83,15 @@ def folders(root: Path, *, label_file: str | None) -> Layout:
     """One folder a case (ct.nii.gz and oar.nii.gz, say), under train/, validation/ and test/ or directly in `root`."""
     parts = [(SPLITS[p.name.lower()], p) for p in _folders(root) if p.name.lower() in SPLITS] or [("train", root)]
     rows = [row for split, part in parts for case in _folders(part) for row in _case(split, case, label_file)]
-    kinds = sorted({stem(row.label) for row in rows if row.label})
     tables = [root / name for name in ("labels.json", "labels.txt") if (root / name).is_file()]
-    if not tables or not kinds:
-        return Layout(rows, {})
-    return Layout(rows, read_label_names(tables[0], kind=kinds[0]))
+    labelled = any(row.label for row in rows)
+    return Layout(rows, read_label_names(tables[0], kind=kind_of(rows)) if tables and labelled else {})
+
+
+def kind_of(rows: list[Row]) -> str:
+    """The label files' stem, "oar" for oar.nii.gz, or "" where it differs from case to case."""
+    kinds = {stem(row.label) for row in rows if row.label}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def _case(split: str, folder: Path, label_file: str | None) -> list[Row]:
