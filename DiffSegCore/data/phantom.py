@@ -99,7 +99,7 @@ def _measure(image: np.ndarray, geometry: Geometry, rng: np.random.Generator, no
     body = np.nonzero(image > -950)
     ras = geometry.to_ras(np.stack(body, -1)).astype(np.float32)
     voxel_mm = float(np.cbrt(np.prod(geometry.spacing)))
-    added = offset + 14 * tissue.at(ras, voxel_mm)
+    added = offset + 16 * tissue.at(ras, voxel_mm)
     if noise_hu:
         added += noise_hu * noise.at(ras, voxel_mm)
     image[body] = gain * image[body] + added

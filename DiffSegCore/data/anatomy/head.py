@@ -24,7 +24,7 @@ def skull(who: Individual) -> list[Part]:
     dense = who.near(0.95, 0.05)
     brain_hu = who.near(34, 4)
     return [
-        Part(joined(vault, ellipsoid((0, -98, 44), (56, 42, 33)), temporal_bone, blend_mm=6), who.bone(dense, 2.0, 0.5)),
+        Part(joined(vault, ellipsoid((0, -98, 44), (54.5, 40.5, 31)), temporal_bone, blend_mm=6), who.bone(dense, 2.0, 0.5)),
         Part(joined(brain, hindbrain, temporal, blend_mm=6), ((0.0, brain_hu),)),
         Part(mirrored(joined(petrous, mastoid, wing, blend_mm=4)), who.bone(dense, 3.0, 0.7)),
         Part(mirrored(ellipsoid((58, -76, 32), (6, 8, 13))), ((0.0, who.near(-150, 150)),)),      # mastoid cells
@@ -38,13 +38,13 @@ def _brainstem(who: Individual, brain_hu: float) -> list[Part]:
     """Medulla, pons bulging forwards, and the midbrain's two peduncles."""
     wide = who.factor(0.06)
     stem = joined(
-        tube([(0, -67, 24), (0, -64, 40)], (7.5 * wide, 10 * wide), (1.15, 1, 1)),
-        ellipsoid((0, -57, 55), np.array((17.5, 14, 15)) * wide),
+        tube([(0, -67, 21), (0, -65, 40)], (7.5 * wide, 10 * wide), (1.15, 1, 1)),
+        ellipsoid((0, -58, 53), np.array((17.5, 14, 15)) * wide),
         tube([(5, -62, 62), (7, -56, 80)], (11 * wide, 9 * wide)),
         tube([(-5, -62, 62), (-7, -56, 80)], (11 * wide, 9 * wide)),
         blend_mm=8,
     )
-    whole = above(above(stem, (0, 0, 27), (0, 0, 1)), (0, -60, who.near(82, 4)), (0, -0.2, -1))
+    whole = above(above(stem, (0, 0, 24), (0, 0, 1)), (0, -60, who.near(78, 4)), (0, -0.2, -1))
     ventricle = ellipsoid((0, -79, 52), (8, 5, 12))
     return [Part(ventricle, ((0.0, 10.0),)), Part(whole, ((0.0, brain_hu - who.near(4, 2)),), BRAINSTEM)]
 

@@ -16,7 +16,9 @@ def muscles(who: Individual) -> list[Part]:
     deep = tube([(20, -102, 30), (24, -104, -40), (26, -122, -100), (24, -160, -280)], (16, 19, 18, 20), (1.15, 1, 1))
     scalene = tube([(30, -62, -5), (36, -68, -60), (58, -70, -112)], (8, 11, 9))
     longus = tube([(10, -38, 22), (12, -44, -40), (12, -62, -110)], (6, 7, 6), (1.2, 0.8, 1))
-    return [soft(within(mirrored(muscle), who.skin, who.fat_mm), who.near(who.muscle_hu, 4)) for muscle in (sternomastoid, trapezius, deep, scalene, longus)]
+    fat = joined(tube([(56, -98, -40), (66, -98, -92)], (12, 20), (0.8, 1.2, 1)), ellipsoid((27, -26, 12), (6, 9, 22)), ellipsoid((46, 18, 16), (9, 10, 16)))
+    planes = [soft(within(mirrored(fat), who.skin, who.fat_mm), 0.8 * who.fat_hu)]
+    return planes + [soft(within(mirrored(muscle), who.skin, who.fat_mm), who.near(who.muscle_hu, 4)) for muscle in (sternomastoid, trapezius, deep, scalene, longus)]
 
 
 def vessels_and_glands(who: Individual) -> list[Part]:

@@ -45,6 +45,6 @@ def _vertebra(who: Individual, level: float, canal: float, size: float) -> list[
 def cord(who: Individual) -> list[Part]:
     """Fluid and cord fill the canal up to the brainstem; contours take both."""
     path = [(0, y, level) for level, y in CANAL]
-    wide = np.interp([level for level, _ in CANAL], (-290, -130, -60, 28), (7.5, 7.0, 7.6, 7.8)) * who.factor(0.05)
-    sac = above(tube(path, wide, (1.15, 0.9, 1)), (0, 0, 27), (0, 0, -1))
-    return [soft(sac, 18.0, SPINAL_CORD), soft(tube(path, 0.68 * wide, (1.2, 0.85, 1)), who.near(42, 5))]
+    wide = np.interp([level for level, _ in CANAL], (-290, -130, -60, 28), (6.4, 6.0, 6.7, 6.8)) * who.factor(0.05)
+    sac = above(tube(path, wide, (1.15, 0.9, 1)), (0, 0, 24), (0, 0, -1))
+    return [soft(sac, 18.0, SPINAL_CORD), soft(tube(path, 0.75 * wide, (1.2, 0.85, 1)), who.near(42, 5))]

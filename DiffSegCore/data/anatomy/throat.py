@@ -34,9 +34,9 @@ def airway(who: Individual) -> list[Part]:
 def _esophagus(who: Individual, shift: np.ndarray) -> list[Part]:
     """From the cricoid down, left of the middle, flattened; swallowed air in some people."""
     path = np.array([shift + (1, -44, -86), (4, -55, -120), (5, -79, -170), (4, -100, -222), (6, -118, -290)])
-    radii = who.sized((6.3, 6.6, 7.2), 0.08)[[0, 1, 2, 2, 2]]
+    radii = who.sized((5.8, 6.1, 6.7), 0.08)[[0, 1, 2, 2, 2]]
     gullet = Part(tube(path, radii, (1.3, 0.9, 1)), ((0.0, who.near(38, 6)),), ESOPHAGUS)
-    if who.rng.random() < 0.6:
+    if who.rng.random() < 0.45:
         return [gullet]
     lumen = tube(path[1:3] + who.near(0, 1), who.rng.uniform(1.2, 3.0), (1.4, 0.8, 1))
     return [gullet, Part(lumen, ((0.0, AIR),))]
