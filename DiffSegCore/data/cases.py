@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import BadInput
 from ..reading import read_labels
 from . import layouts
-from .label_names import read_label_names
+from .label_names import organ_name, read_label_names
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
     names: a table of labels (JSON or text) in place of the data set's own.
     fold: the fold of a MONAI datalist that becomes the validation split.
 
-    No image is read, except where labelled cases come without a table: there every id found is named "label_<id>".
+    Without a table every label file is read, for the names that it brings or the ids in it ("label_<id>").
     Raises BadInput where a file is missing, a name occurs twice, a split is labelled in part, or nothing is found.
     """
     folder = Path(folder)
@@ -56,7 +56,7 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
     cases = _by_split(rows)
     if names:
         labels = read_label_names(Path(names), kind=layouts.kind_of(rows))
-    return Dataset(cases, labels or _ids_found(cases, folder))
+    return Dataset(cases, labels or _names_in_files(cases, folder))
 
 
 def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:
@@ -120,12 +120,19 @@ def _labelled_alike(split: str, cases: list[Case]) -> None:
                        "all, or keep the unlabelled ones in a data set of their own.")
 
 
-def _ids_found(cases: dict[str, tuple[Case, ...]], folder: Path) -> dict[int, str]:
-    files = [case.label for split in cases.values() for case in split if case.label]
-    if files:
-        log.warning("No table names the labels of %s; they are called label_1, label_2, ...", folder)
-    ids = {int(i) for file in files for i in np.unique(read_labels(file).ids)}
-    return {i: f"label_{i}" for i in sorted(ids) if i}
+def _names_in_files(cases: dict[str, tuple[Case, ...]], folder: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for file in [case.label for split in cases.values() for case in split if case.label]:
+        labels = read_labels(file)
+        for i in np.unique(labels.ids[labels.ids > 0]).tolist():
+            name = organ_name(labels.names.get(i, f"label_{i}"))
+            if names.setdefault(i, name) != name:
+                raise BadInput(f"{file} calls label {i} '{name}', and an earlier case calls it '{names[i]}': give all "
+                               "label files the same ids.")
+    unnamed = [name for i, name in names.items() if name == f"label_{i}"]
+    if unnamed:
+        log.warning("No table says what the labels in %s mean; they are called %s.", folder, ", ".join(sorted(unnamed)))
+    return dict(sorted(names.items()))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

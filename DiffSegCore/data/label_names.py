@@ -24,7 +24,7 @@ def organ_name(text: str) -> str:
 
 
 def read_label_names(path: Path, *, kind: str = "") -> dict[int, str]:
-    """Read id -> organ name from a JSON table, a dataset.json or a labels.txt.
+    """Read id -> organ name from a JSON table, a dataset.json, the JSON beside a label file, or a labels.txt.
 
     A file may hold several tables ('oar: 1 Brainstem ...' and 'ptv: 1 PTV56 ...'): `kind`, the stem of the label
     file, picks one. Background (id 0) is left out. Raises BadInput where the table is missing or broken.
@@ -79,7 +79,8 @@ def _json_pairs(text: str, path: Path, kind: str) -> list[tuple[Any, Any]]:
         raise BadInput(f"The table of labels {path} is not JSON: {error}.") from error
     for key in ("labels", "names", kind):
         pairs = next((v for k, v in _pairs(pairs, path) if k == key and isinstance(v, list)), pairs)
-    tables = {name: value for name, value in _pairs(pairs, path) if _is_object(value)}
+    pairs = [(label, dict(about)["name"]) if _has_name(about) else (label, about) for label, about in _pairs(pairs, path)]
+    tables = {name: value for name, value in pairs if _is_object(value)}
     if len(tables) > 1:
         raise BadInput(_several(tables, path, kind))
     return next(iter(tables.values()), pairs)
@@ -87,6 +88,11 @@ def _json_pairs(text: str, path: Path, kind: str) -> list[tuple[Any, Any]]:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(pair, tuple) for pair in value)
+
+
+def _has_name(about: Any) -> bool:
+    """The description of a label in the JSON that DiffSeg writes beside label files."""
+    return _is_object(about) and any(key == "name" for key, _ in about)
 
 
 def _pairs(value: Any, path: Path) -> list[tuple[Any, Any]]:

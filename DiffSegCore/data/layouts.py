@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import BadInput
+from ..files import suffix_of, without_suffix
 from .label_names import names_of, read_label_names
 
-SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
+SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
 IMAGES = ("ct", "mr", "mri", "image", "img")
 LABELS = ("label*", "seg*", "mask*", "oar*")
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
@@ -35,8 +36,7 @@ class Layout(NamedTuple):
 
 def stem(path: Path) -> str:
     """The file's name without its suffix, .nii.gz taken whole."""
-    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)]
+    return without_suffix(path).name
 
 
 def nnunet(file: Path, table: dict[str, Any]) -> Layout:
@@ -96,7 +96,7 @@ def kind_of(rows: list[Row]) -> str:
 
 def _case(split: str, folder: Path, label_file: str | None) -> list[Row]:
     """The folder's case; an empty list where the folder holds neither an image nor a label."""
-    files = [p for p in _files(folder, "") if p.name.lower().endswith(SUFFIXES)]
+    files = [p for p in _files(folder, "") if suffix_of(p) in SUFFIXES]
     images = [p for p in files if stem(p).lower() in IMAGES]
     if label_file:
         labels = [p for p in files if label_file in (p.name, stem(p))]

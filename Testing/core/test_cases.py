@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from DiffSegCore.data.cases import Case, read_dataset
 from DiffSegCore.data.label_names import organ_name, read_label_names
 from DiffSegCore.errors import BadInput
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.volume import LabelMap
+from DiffSegCore.writing import write_labels
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -112,10 +114,26 @@ def test_cases_without_splits_are_training_cases(tmp_path):
     assert names(read_dataset(tmp_path).cases["train"]) == ["a", "b"]
 
 
+def label_file(path: Path, ids: list[int], names: dict[int, str]) -> None:
+    array = np.array([[ids]], np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_labels(LabelMap(array, Geometry(array.shape, np.eye(4)), names), path)
+
+
 def test_labels_without_a_table_are_named_by_their_ids(tmp_path):
     touch(tmp_path, "a/ct.nii.gz")
-    sitk.WriteImage(sitk.GetImageFromArray(np.array([[[0, 2], [7, 2]]], np.uint8)), str(tmp_path / "a/label.nii.gz"))
+    label_file(tmp_path / "a/label.nii.gz", [0, 2, 7, 2], {})
     assert read_dataset(tmp_path).labels == {2: "label_2", 7: "label_7"}
+
+
+def test_label_files_may_bring_their_names(tmp_path):
+    touch(tmp_path, "a/ct.nii.gz", "b/ct.nii.gz")
+    label_file(tmp_path / "a/label.nii.gz", [1, 2], {1: "liver", 2: "spleen"})
+    label_file(tmp_path / "b/label.nii.gz", [2, 3], {2: "spleen", 3: "heart"})
+    assert read_dataset(tmp_path).labels == {1: "liver", 2: "spleen", 3: "heart"}
+    label_file(tmp_path / "b/label.nii.gz", [2, 3], {2: "heart", 3: "spleen"})
+    with pytest.raises(BadInput, match="b/label.nii.gz calls label 2 'heart', and an earlier case calls it 'spleen'"):
+        read_dataset(tmp_path)
 
 
 def test_a_table_can_be_handed_in(folders):
@@ -174,8 +192,9 @@ def test_text_tables_are_read_in_the_ways_people_write_them(tmp_path, text, tabl
 
 
 @pytest.mark.parametrize("content", [{"1": "liver"}, {"liver": 1}, {"labels": {"background": 0, "liver": [1]}},
-                                     {"total": {"1": "liver"}}, {"names": {"1": "Liver"}}])
-def test_json_tables_are_read_in_either_direction(tmp_path, content):
+                                     {"total": {"1": "liver"}}, {"names": {"1": "Liver"}},
+                                     {"labels": {"1": {"name": "liver", "snomed": "10200004"}}}])
+def test_json_tables_are_read_in_the_ways_tools_write_them(tmp_path, content):
     assert read_label_names(write(tmp_path / "labels.json", content)) == {1: "liver"}
 
 

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
-from DiffSegCore import evaluation
 from DiffSegCore.errors import BadInput
 from DiffSegCore.evaluation import as_json, evaluate, table
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.volume import LabelMap
+from DiffSegCore.writing import write_labels
 
 
-def write(path: Path, *blocks: int, shape: tuple[int, int, int] = (8, 8, 8)) -> Path:
+def write(path: Path, *blocks: int, names: dict[int, str] | None = None, planes: int = 8) -> Path:
     """A label file in which block n (two slices of the volume) holds the n-th of the given ids."""
-    ids = np.zeros(shape, np.uint8)
+    ids = np.zeros((planes, 8, 8), np.uint8)
     for n, label in enumerate(blocks):
         ids[2 * n:2 * n + 2, 2:6, 2:6] = label
-    sitk.WriteImage(sitk.GetImageFromArray(ids), str(path))
+    write_labels(LabelMap(ids, Geometry(ids.shape, np.eye(4)), names or {}), path)
     return path
 
 
@@ -30,22 +31,16 @@ def map_file(tmp_path: Path) -> Path:
     return path
 
 
-def named(monkeypatch: pytest.MonkeyPatch, **names: dict[int, str]) -> None:
-    """Let the files of these stems bring names, as .seg.nrrd files and files with a names JSON do."""
-    read = evaluation.read_labels
-    monkeypatch.setattr(evaluation, "read_labels", lambda path: evaluation.replace(
-        read(path), names=names.get(Path(path).name.split(".")[0], {})))
-
-
 def test_files_without_names_are_compared_by_id(tmp_path):
     scores = evaluate(write(tmp_path / "found.nii.gz", 1, 3), write(tmp_path / "truth.nii.gz", 1, 2))
     assert [(s.organ, s.dice) for s in scores] == [("label_1", 1), ("label_2", 0), ("label_3", 0)]
 
 
-def test_names_match_where_ids_differ(tmp_path, monkeypatch):
-    named(monkeypatch, found={4: "liver", 5: "spleen"}, truth={1: "Liver", 2: "Spleen"})
-    scores = evaluate(write(tmp_path / "found.nii.gz", 4, 5), write(tmp_path / "truth.nii.gz", 1, 2))
-    assert [(s.organ, s.dice) for s in scores] == [("liver", 1), ("spleen", 1)]
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_names_match_where_ids_differ(tmp_path, suffix):
+    found = write(tmp_path / f"found{suffix}", 4, 5, names={4: "liver", 5: "spleen"})
+    truth = write(tmp_path / f"truth{suffix}", 2, 1, names={1: "Spleen", 2: "Liver"})
+    assert {s.organ: s.dice for s in evaluate(found, truth)} == {"liver": 1, "spleen": 1}
 
 
 def test_a_table_names_the_reference_and_a_prediction_without_names(tmp_path, map_file):
@@ -53,9 +48,8 @@ def test_a_table_names_the_reference_and_a_prediction_without_names(tmp_path, ma
     assert [(s.organ, s.prediction_ml < s.reference_ml) for s in scores] == [("liver", True), ("spleen", False)]
 
 
-def test_a_reference_without_names_asks_for_the_table(tmp_path, monkeypatch, map_file):
-    named(monkeypatch, found={12: "liver"})
-    found, truth = write(tmp_path / "found.nii.gz", 12), write(tmp_path / "truth.nii.gz", 1)
+def test_a_reference_without_names_asks_for_the_table(tmp_path, map_file):
+    found, truth = write(tmp_path / "found.nii.gz", 12, names={12: "liver"}), write(tmp_path / "truth.nii.gz", 1)
     with pytest.raises(BadInput, match="truth.nii.gz does not: .*--labels"):
         evaluate(found, truth)
     assert evaluate(found, truth, map_file)[0].dice == 1
@@ -68,8 +62,8 @@ def test_what_was_not_contoured_can_be_skipped(tmp_path, map_file):
 
 
 def test_different_grids_are_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"\(8, 8, 8\) voxels .* and \(8, 8, 9\) voxels"):
-        evaluate(write(tmp_path / "found.nii.gz", 1), write(tmp_path / "truth.nii.gz", 1, shape=(8, 8, 9)))
+    with pytest.raises(BadInput, match=r"\(8, 8, 8\) voxels .* and \(9, 8, 8\) voxels"):
+        evaluate(write(tmp_path / "found.nii.gz", 1), write(tmp_path / "truth.nii.gz", 1, planes=9))
 
 
 def test_the_table_has_a_line_an_organ_and_the_mean(tmp_path, map_file):
