@@ -95,7 +95,6 @@ def compare(prediction: LabelMap, reference: LabelMap, *, organs: Collection[str
         truth = reference.ids == label
         if (organs is not None and organ not in organs) or (skip_empty and not truth.any()):
             continue
-        # an id no voxel has: the prediction does not know the organ
         found = prediction.ids == predicted_ids[organ] if organ in predicted_ids else np.zeros_like(truth)
         scores.append(score(found, truth, reference.geometry.spacing, organ=organ))
     return scores

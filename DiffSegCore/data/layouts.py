@@ -117,14 +117,14 @@ def _case(split: str, folder: Path, label_file: str | None) -> list[Row]:
 
 
 def _entry(split: str, entry: Any, file: Path) -> Row:
-    entry = {"image": entry} if isinstance(entry, (str, list)) else entry
-    if not isinstance(entry, dict) or not entry.get("image"):
-        raise BadInput(f"{file} lists a case without an image: {json.dumps(entry)[:120]}.")
-    images = tuple(file.parent / p for p in ([entry["image"]] if isinstance(entry["image"], str) else entry["image"]))
-    label = file.parent / entry["label"] if entry.get("label") else None
-    first = stem(images[0])
-    name = images[0].parent.name if first.lower() in IMAGES else first
-    return Row(split, name, images if len(images) > 1 else images[0], label)
+    """A listed case: a path, several of them, or {"image": path or paths, "label": path}."""
+    image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
+    paths = image if isinstance(image, list) else [image]
+    if not paths or not all(isinstance(path, str) and path for path in paths) or not isinstance(label, (str, type(None))):
+        raise BadInput(f"{file} lists a case without paths of an image and a label: {json.dumps(entry)[:120]}.")
+    images = tuple(file.parent / path for path in paths)
+    name = images[0].parent.name if stem(images[0]).lower() in IMAGES else stem(images[0])
+    return Row(split, name, images if len(images) > 1 else images[0], file.parent / label if label else None)
 
 
 def _has_validation(table: dict[str, Any]) -> bool:

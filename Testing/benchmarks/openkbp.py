@@ -87,7 +87,8 @@ def report(scores: Scores) -> str:
 def _table(scores: Scores, metric: str, title: str) -> str:
     digits = 1 if metric == "hd95_mm" else 3
     organs = summarise(scores, metric)
-    rows = [(s.organ, str(s.n), *(f"{v:.{digits}f}" for v in (s.mean, s.sd, s.median, s.worst)), s.worst_case) for s in organs]
+    rows = [(s.organ, str(s.n), *(f"{v:.{digits}f}" for v in (s.mean, s.sd, s.median, s.worst)), s.worst_case)
+            for s in organs]
     mean = statistics.fmean(s.mean for s in organs)
     return aligned([(title, "n", "mean", "sd", "median", "worst", "case"), *rows,
                     ("mean over organs", "", f"{mean:.{digits}f}", "", "", "", "")])

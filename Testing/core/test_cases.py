@@ -74,7 +74,8 @@ def test_a_missing_channel_is_named(nnunet):
 
 
 def test_msd_lists_of_images_and_labels_are_read(tmp_path):
-    touch(tmp_path, "imagesTr/liver_1.nii.gz", "imagesTr/._liver_1.nii.gz", "labelsTr/liver_1.nii.gz", "imagesTs/liver_2.nii.gz")
+    touch(tmp_path, "imagesTr/liver_1.nii.gz", "imagesTr/._liver_1.nii.gz", "labelsTr/liver_1.nii.gz",
+          "imagesTs/liver_2.nii.gz")
     write(tmp_path / "dataset.json", {
         "modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver", "2": "cancer"},
         "training": [{"image": "./imagesTr/liver_1.nii.gz", "label": "./labelsTr/liver_1.nii.gz"}],
@@ -166,6 +167,13 @@ def test_a_listed_file_that_is_not_there_is_named(tmp_path):
     file = write(tmp_path / "list.json", {"training": [{"image": "a.nii.gz", "label": "b.nii.gz"}], "labels": {"1": "liver"}})
     with pytest.raises(BadInput, match="label file of case a is missing: .*b.nii.gz"):
         read_dataset(file)
+
+
+@pytest.mark.parametrize("entry", [7, {}, {"image": ""}, {"image": []}, {"image": ["a.nii.gz", 1]}, {"image": "a.nii.gz", "label": 3}])
+def test_a_listed_case_without_paths_is_shown(tmp_path, entry):
+    touch(tmp_path, "a.nii.gz")
+    with pytest.raises(BadInput, match="list.json lists a case without paths"):
+        read_dataset(write(tmp_path / "list.json", {"training": [entry], "labels": {"1": "liver"}}))
 
 
 def test_a_case_in_two_splits_is_refused(folders):
