@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from .errors import BadInput
 from .files import atomic
 from .networks import build
-from .organs import organ
+from .organs import ORGANS
 from .preprocess import Preprocessing
 
 FORMAT = 1
 KEY = "diffseg"
+FIRST_OWN_ID = 200  # well above the organ table, so that a later table takes no id that label files already use
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Model:
     window: tuple[int, int, int]
     card: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Label id of each organ: the organ table's, or 200, 201, ... for names of the user's own that aren't in it."""
+        own = [name for name in self.organs if name not in ORGANS]
+        return tuple(ORGANS[name].id if name in ORGANS else FIRST_OWN_ID + own.index(name) for name in self.organs)
 
 
 def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
@@ -83,7 +90,7 @@ def load_model_file(path: str | Path) -> Model:
         network = build(described["architecture"])
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         model = Model(network.eval(), described["architecture"], Preprocessing.from_dict(described["preprocessing"]),
-                      tuple(organ(name).name for name in described["organs"]), tuple(described["window"]), described["card"], claimed)
+                      tuple(described["organs"]), tuple(described["window"]), described["card"], claimed)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{path} does not fit this version of DiffSeg: {error}") from error
     if described["architecture"]["organs"] != len(model.organs):

@@ -1,0 +1,112 @@
+"""Train an organ network from scratch: data set in, model file out."""
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from monai.inferers import sliding_window_inference
+from torch import Tensor, nn
+
+from ..data.cache import GridCase, cached_cases, grid_case
+from ..data.cases import Case, Dataset, read_dataset
+from ..data.patches import Patch, Patches
+from ..data.phantom import phantom
+from ..errors import BadInput
+from ..model import Model, save_model
+from ..networks import build
+from ..organs import ORGANS
+from ..progress import Progress, part, silent
+from .loop import Task, train
+from .losses import organ_loss
+from .recipes import HeadRecipe
+
+
+def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
+    """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path."""
+    out.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(data, label_file=recipe.label_file)
+    organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
+    learn, check = _split(dataset, data)
+    ready = part(progress, 0, .05)
+    cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
+    batch_of = _batches(recipe, cases[:len(learn)], organs)
+    architecture = {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(recipe.widths)}}
+    torch.manual_seed(recipe.seed)
+    network = build(architecture).to(memory_format=torch.channels_last_3d)
+    task = Task(batch_of, _loss, lambda candidate: validation_dice(candidate, cases[len(learn):], recipe.window, fabric.device))
+    began = time.monotonic()
+    best = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+    card = {"name": recipe.name, "title": recipe.title, **recipe.card,
+            "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round((time.monotonic() - began) / 3600, 2),
+                         "device": str(fabric.device), "cases": [len(learn), len(check)]}}
+    path = out / f"{recipe.name}.safetensors"
+    if fabric.is_global_zero:
+        save_model(Model(best.cpu(), architecture, recipe.preprocessing, organs, recipe.window, card), path)
+    return path
+
+
+def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple[int, int, int], device: torch.device) -> float:
+    """Mean over organs of the mean Dice over the cases that have them, on the model grid."""
+    network.eval()
+    scores: dict[int, list[float]] = {}
+    for case in cases:
+        image = torch.from_numpy(np.array(case.image, np.float32))[None, None].to(device)
+        with torch.inference_mode():
+            found = sliding_window_inference(image, window, 2, network, overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)
+        labels = found.argmax(1)[0].cpu().numpy()
+        for channel in case.places:
+            truth, mask = case.channels == channel, labels == channel
+            scores.setdefault(channel, []).append(2 * np.sum(truth & mask) / (truth.sum() + mask.sum()))
+    network.train()
+    return float(np.mean([np.mean(values) for values in scores.values()]))
+
+
+def _loss(network: nn.Module, batch: Patch) -> Tensor:
+    image = batch.image.contiguous(memory_format=torch.channels_last_3d)
+    return organ_loss(network(image), batch.target, batch.known)
+
+
+def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
+    """Labelled training and validation cases; every tenth training case validates where the data set has no such split."""
+    labelled = {split: [case for case in cases if case.label] for split, cases in dataset.cases.items()}
+    learn, check = labelled.get("train", []), labelled.get("validation", [])
+    if not check:
+        learn, check = [c for n, c in enumerate(learn) if n % 10], learn[::10]
+    if not learn or not check:
+        raise BadInput(f"{data} has {len(learn)} labelled cases to train on and {len(check)} to validate with; both are needed")
+    return learn, check
+
+
+def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str]):
+    """batch_of(first, count): patches of real cases, and of phantoms every so often."""
+    paired = _mirror_pairs(organs)
+    real = Patches(cases, len(organs), recipe.window, paired=paired, seed=recipe.seed)
+    made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)
+
+    def batch_of(first: int, count: int) -> Patch:
+        numbers = range(first, first + count)
+        source = [made if recipe.phantom_every and n % recipe.phantom_every == 0 else real for n in numbers]
+        return Patch(*(torch.stack(parts) for parts in zip(*(patches.patch(n) for patches, n in zip(source, numbers)))))
+
+    return batch_of
+
+
+def _phantoms(recipe: HeadRecipe, organs: Sequence[str]) -> list[GridCase]:
+    """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones."""
+    cases = []
+    for seed in range(1, recipe.phantoms + 1):  # seed 0 is the shipped sample
+        spacing = np.random.default_rng(seed).uniform((2., 2., 2.), (3., 4., 4.))
+        volume, labels = phantom(seed, spacing_mm=tuple(spacing))
+        cases.append(grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names))
+    return cases
+
+
+def _mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:
+    """Channels of organs that become each other in a mirror: (right, left)."""
+    right = {name: c for c, name in enumerate(organs, 1) if name in ORGANS and ORGANS[name].laterality == "right"}
+    partner = {name: name.replace("right", "left") for name in right}
+    return [(c, list(organs).index(partner[name]) + 1) for name, c in right.items() if partner[name] in organs]

@@ -1,0 +1,109 @@
+"""The training loop on Lightning Fabric: one CPU, one GPU or many processes; exact resume; averaged weights; TensorBoard.
+
+A step's batch is a function of its number, so the only state is step, weights, averaged weights, optimiser and best score.
+"""
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..errors import BadInput
+from ..files import atomic
+from ..progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how fast to learn. `validate_every` steps the averaged weights are scored and a checkpoint is written."""
+
+    steps: int
+    batch: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: int = 100
+    averaging: float = .998
+    validate_every: int = 500
+    clip: float = 1.
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learnt: batch_of(first, count) -> batch; loss(network, batch) -> scalar; score(network) -> higher is better."""
+
+    batch_of: Callable[[int, int], Any]
+    loss: Callable[[nn.Module, Any], Tensor]
+    score: Callable[[nn.Module], float]
+
+
+def learning_rate(step: int, budget: Budget) -> float:
+    """Linear warm-up, then a half cosine down to zero."""
+    warm = min(1., (step + 1) / budget.warmup)
+    return budget.learning_rate * warm * .5 * (1 + math.cos(math.pi * step / budget.steps))
+
+
+def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
+          progress: Progress = silent) -> nn.Module:
+    """Train and return the averaged network that scored best. folder/last.ckpt resumes, folder/best.ckpt is the returned one."""
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging)).to(fabric.device)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay)
+    network, optimiser = fabric.setup(network, optimiser)
+    state = {"network": network, "averaged": averaged, "optimiser": optimiser, "step": 0, "best": -math.inf, "seconds": 0.}
+    if resume:
+        _restore(fabric, folder / "last.ckpt", state)
+    share, began = budget.batch // fabric.world_size, time.monotonic() - state["seconds"]
+    for step in range(state["step"], budget.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, budget)
+        batch = fabric.to_device(task.batch_of(step * budget.batch + fabric.global_rank * share, share))
+        loss = task.loss(network, batch)
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimiser, max_norm=budget.clip)
+        optimiser.step()
+        averaged.update_parameters(network.module)
+        state.update(step=step + 1, seconds=time.monotonic() - began)
+        _report(fabric, state, budget, loss, progress)
+        if (step + 1) % budget.validate_every == 0 or step + 1 == budget.steps:
+            _validate(fabric, task, state, folder)
+    averaged.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True))
+    return averaged.module
+
+
+def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:
+    step = state["step"]
+    if step % 20 == 0:
+        fabric.log_dict({"loss": loss.item(), "learning rate": learning_rate(step - 1, budget)}, step)
+    progress(step / budget.steps, f"step {step} of {budget.steps}, loss {loss.item():.3f}, best score {max(state['best'], 0):.3f}")
+
+
+def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -> None:
+    """Score the averaged weights on the first process, keep them if they are the best so far, and checkpoint everything."""
+    score = fabric.broadcast(task.score(state["averaged"].module) if fabric.is_global_zero else 0.)
+    fabric.log("validation score", score, state["step"])
+    log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
+    if score > state["best"]:
+        state["best"] = score
+        if fabric.is_global_zero:
+            with atomic(folder / "best.ckpt") as temporary:
+                torch.save(state["averaged"].state_dict(), temporary)
+    fabric.save(folder / "next.ckpt", state)  # a kill while writing leaves the checkpoint before it
+    if fabric.is_global_zero:
+        (folder / "next.ckpt").replace(folder / "last.ckpt")
+
+
+def _restore(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise BadInput(f"nothing to resume: {path} does not exist; leave --resume out to start anew")
+    rest = fabric.load(path, {key: state[key] for key in ("network", "averaged", "optimiser")})
+    state.update(rest)

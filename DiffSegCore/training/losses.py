@@ -1,0 +1,31 @@
+"""Dice and cross-entropy that know which organs were contoured."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss
+from torch import Tensor
+
+NEVER = -1e4  # a log-probability whose exponential is 0 and whose gradient is 0 rather than NaN
+
+
+def merge_unknown(logits: Tensor, known: Tensor) -> Tensor:
+    """Log-probabilities (B, C, k, j, i) in which organs that were not contoured count as background.
+
+    logits (B, C, k, j, i), known (B, C) with known[:, 0] True. A voxel that the contours call background may hold an
+    organ nobody drew; the marginal probability of "background or an undrawn organ" is what can be compared with it.
+    """
+    log_p = logits.float().log_softmax(1)
+    drawn = known[:, :, None, None, None]
+    undrawn = log_p.masked_fill(drawn, NEVER).logsumexp(1, keepdim=True)
+    return torch.cat([torch.logaddexp(log_p[:, :1], undrawn), log_p[:, 1:].masked_fill(~drawn[:, 1:], NEVER)], 1)
+
+
+def organ_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy + (1 - Dice) of the organs that the patch shows. target (B, k, j, i) int64, known (B, C) bool -> scalar."""
+    log_p = merge_unknown(logits, known)
+    entropy = F.nll_loss(log_p, target)
+    truth = F.one_hot(target, logits.shape[1]).movedim(-1, 1).float()
+    shown = truth.amax((2, 3, 4))[:, 1:] > 0  # an organ outside the patch has no overlap to measure; cross-entropy guards against inventing it
+    dice = DiceLoss(include_background=False, reduction="none", smooth_nr=0.)(log_p.exp(), truth).flatten(1)
+    return entropy + (dice * shown).sum() / shown.sum().clamp(min=1)

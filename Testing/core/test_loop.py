@@ -1,0 +1,74 @@
+"""Training: it learns, keeps the best, and goes on after a stop exactly where it was."""
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.training.loop import Budget, Task, learning_rate, train
+
+BUDGET = Budget(steps=12, batch=4, learning_rate=.05, warmup=2, averaging=.5, validate_every=4)
+
+
+def batch_of(first: int, count: int) -> torch.Tensor:
+    """Numbered points: the same whenever and wherever they are asked for."""
+    return torch.stack([torch.randn(3, generator=torch.Generator().manual_seed(n)) for n in range(first, first + count)])
+
+
+def a_task(score=lambda network: -network.weight.sub(1).abs().sum().item()) -> Task:
+    return Task(batch_of, lambda network, points: (network(points) - points.sum(1, keepdim=True)).square().mean(), score)
+
+
+def a_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def run(folder: Path, task: Task | None = None, budget: Budget = BUDGET, **options) -> nn.Module:
+    folder.mkdir(exist_ok=True)
+    return train(Fabric(accelerator="cpu", devices=1), a_network(), task or a_task(), budget, folder, **options)
+
+
+def stop_after(step: int):
+    def progress(fraction: float, stage: str) -> None:
+        if stage.startswith(f"step {step} "):
+            raise Cancelled
+    return progress
+
+
+def test_it_learns(tmp_path):
+    assert run(tmp_path, budget=replace(BUDGET, steps=200, validate_every=50)).weight.sub(1).abs().max() < .1
+
+
+def test_a_stopped_and_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        run(tmp_path / "parts", progress=stop_after(6))  # two steps past the checkpoint: they are done again
+    resumed = run(tmp_path / "parts", resume=True)
+    assert torch.equal(whole.weight, resumed.weight)
+    last, again = (torch.load(tmp_path / part / "last.ckpt", weights_only=True) for part in ("whole", "parts"))
+    assert torch.equal(last["network"]["weight"], again["network"]["weight"])
+
+
+def test_the_best_scored_weights_are_returned_not_the_last(tmp_path):
+    scores, seen = iter([1., 3., 2.]), []
+    def score(network):
+        seen.append(network.weight.detach().clone())
+        return next(scores)
+    assert torch.equal(run(tmp_path, a_task(score)).weight, seen[1])
+
+
+def test_resuming_nothing_says_so(tmp_path):
+    with pytest.raises(BadInput, match="last.ckpt.*--resume"):
+        run(tmp_path / "empty", resume=True)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    rates = [learning_rate(step, BUDGET) for step in range(BUDGET.steps)]
+    assert rates[0] < rates[1] and rates[1:] == sorted(rates[1:], reverse=True)
+    assert learning_rate(BUDGET.steps, BUDGET) == pytest.approx(0)

@@ -1,0 +1,94 @@
+"""A model file explains itself, comes back as it was, and is refused with the reason when it doesn't fit."""
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from DiffSegCore.errors import BadInput
+from DiffSegCore.model import Model, describe_model, load_model_file, save_model
+from DiffSegCore.networks import build
+from DiffSegCore.preprocess import Preprocessing
+
+ARCHITECTURE = {"kind": "organs", "organs": 2, "encoder": {"widths": [8, 16]}}
+
+
+@pytest.fixture
+def model() -> Model:
+    torch.manual_seed(0)
+    preprocessing = Preprocessing((2., 3., 3.), ((-1000., -1.), (1000., 1.)))
+    return Model(build(ARCHITECTURE).eval(), ARCHITECTURE, preprocessing, ("liver", "my_cyst"), (8, 8, 8), {"name": "toy", "licence": "CC0"})
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    save_model(model, tmp_path / "toy.safetensors")
+    return tmp_path / "toy.safetensors"
+
+
+def rewritten(path, tensors=None, **changes):
+    """The same file with other tensors or metadata and the old hash, as a careless editor would leave it."""
+    described = {**describe_model(path), **changes}
+    save_file(tensors or load_file(path), path, metadata={"diffseg": json.dumps(described)})
+    return path
+
+
+def test_a_model_comes_back_as_it_was(model, path):
+    again, image = load_model_file(path), torch.randn(1, 1, 8, 8, 8)
+    torch.testing.assert_close(again.network(image), model.network(image), rtol=0, atol=0)
+    assert (again.preprocessing, again.organs, again.window, again.card) == (model.preprocessing, model.organs, model.window, model.card)
+
+
+def test_half_precision_halves_the_file_and_hardly_changes_the_result(model, path, tmp_path):
+    save_model(model, tmp_path / "half.safetensors", half=True)
+    image = torch.randn(1, 1, 8, 8, 8)
+    assert (tmp_path / "half.safetensors").stat().st_size < .6 * path.stat().st_size
+    torch.testing.assert_close(load_model_file(tmp_path / "half.safetensors").network(image), model.network(image), rtol=0, atol=2e-2)
+
+
+def test_ids_are_the_tables_and_own_names_get_ids_above_it(model):
+    from DiffSegCore.organs import ORGANS
+    assert model.ids == (ORGANS["liver"].id, 200)
+
+
+def test_every_flipped_byte_is_noticed(path):
+    whole = path.read_bytes()
+    for place in torch.linspace(0, len(whole) - 1, 40).long().tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        with pytest.raises(BadInput, match="toy.safetensors"):
+            load_model_file(path)
+
+
+def test_a_truncated_or_foreign_file_is_refused(path, tmp_path):
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match="damaged"):
+        load_model_file(path)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="not a DiffSeg model"):
+        load_model_file(tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="does not exist"):
+        load_model_file(tmp_path / "nowhere.safetensors")
+
+
+def test_changed_metadata_breaks_the_hash(path):
+    with pytest.raises(BadInput, match="hash"):
+        load_model_file(rewritten(path, organs=["spleen", "my_cyst"]))
+
+
+def test_a_newer_format_asks_for_an_update(path):
+    with pytest.raises(BadInput, match="format 2.*update"):
+        load_model_file(rewritten(path, format=2))
+
+
+@pytest.mark.parametrize("fault, reason", [
+    ({"architecture": {**ARCHITECTURE, "organs": 5}}, "size mismatch"),
+    ({"architecture": {**ARCHITECTURE, "kind": "brains"}}, "'brains'"),
+    ({"organs": ("liver",)}, "names 1 organs"),
+])
+def test_a_file_whose_parts_do_not_fit_each_other_is_refused(model, tmp_path, fault, reason):
+    import dataclasses
+    save_model(dataclasses.replace(model, **fault), tmp_path / "odd.safetensors")
+    with pytest.raises(BadInput, match=reason):
+        load_model_file(tmp_path / "odd.safetensors")
