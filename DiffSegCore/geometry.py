@@ -227,9 +227,9 @@ class Geometry:
         matrix[:3, 3] += self.to_ras(centre) - Geometry(self.shape, matrix).to_ras(centre)
         straight = Geometry(self.shape, matrix)
         if not self.same_grid(straight, tolerance_mm=min(self.spacing) / 2):
-            degrees = math.degrees(math.asin(min(1.0, np.abs(slant).max())))
+            upright = 1 / np.linalg.norm(np.linalg.inv(direction), axis=1)  # cosine of each axis to the plane of the others
             raise BadInput(
-                f"Its axes are {degrees:.1f} degrees away from right angles (gantry tilt or shear); straighten it first, "
+                f"Its axes are {math.degrees(math.acos(upright.min())):.1f} degrees away from right angles (gantry tilt or shear); straighten it first, "
                 "for example with 3D Slicer: load it, harden its acquisition transform and save it."
             )
         return straight

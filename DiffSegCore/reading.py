@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.imageglobals import logger as nibabel_log
 from nibabel.spatialimages import HeaderDataError
 
 from . import itk, segnrrd
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 _GZIP = b"\x1f\x8b"
-_NIFTI2 = (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")  # its header size, 540, in both byte orders
 _IN_MM = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -82,6 +81,8 @@ def _single(path: Path, series: str | None) -> Volume:
 
 
 def _array(path: Path) -> tuple[np.ndarray, Geometry]:
+    if path.stat().st_size == 0:
+        raise BadInput("The file is empty; export or copy it again.")
     suffix = suffix_of(path)
     if suffix in NIFTI:
         array, geometry = _nifti(path)
@@ -103,7 +104,7 @@ def _itk(path: Path) -> tuple[np.ndarray, Geometry]:
 
 
 def _nifti(path: Path) -> tuple[np.ndarray, Geometry]:
-    with _nifti_sentences(), LoggingOutputSuppressor():
+    with _nifti_sentences():
         image = _nifti_image(path.read_bytes())
     components = len(image.get_data_dtype().names or "1")
     _check_dimensions(_with_slices(image.shape), components)
@@ -114,22 +115,34 @@ def _nifti(path: Path) -> tuple[np.ndarray, Geometry]:
 
 @contextmanager
 def _nifti_sentences() -> Iterator[None]:
+    """What nibabel raises becomes a sentence; what it logs on the way stays off the terminal."""
+    level = nibabel_log.level
+    nibabel_log.setLevel(logging.CRITICAL)
     try:
         yield
     except (ImageFileError, HeaderDataError) as error:
-        raise BadInput(f"The file is not NIfTI, whatever its name says ({error}); export or copy it again.") from error
-    except (EOFError, gzip.BadGzipFile, OSError, ValueError, zlib.error) as error:
-        if getattr(error, "errno", None) is not None:
-            raise  # the system's word, not the file's fault
-        raise BadInput(f"The file is damaged or cut short ({error}); export or copy it again.") from error
+        raise BadInput(f"Its NIfTI header is damaged ({_one_line(error)}); export or copy it again.") from error
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        if isinstance(error, BadInput) or getattr(error, "errno", None) is not None:
+            raise  # a sentence already, or the system's word
+        raise BadInput(f"The file is damaged or cut short ({_one_line(error)}); export or copy it again.") from error
+    finally:
+        nibabel_log.setLevel(level)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _nifti_image(content: bytes) -> Any:
     """Unpacked whole, since only the end of a gzip file tells damage; ITK fills half a file up with zeros."""
     if content[:2] == _GZIP:
         content = gzip.decompress(content)
-    kind = nib.Nifti2Image if content[:4] in _NIFTI2 else nib.Nifti1Image
-    return kind.from_bytes(content)
+    if content[344:348] == b"n+1\0":
+        return nib.Nifti1Image.from_bytes(content)
+    if content[4:8] == b"n+2\0":
+        return nib.Nifti2Image.from_bytes(content)
+    raise BadInput("The file is not NIfTI, whatever its name says; export it again.")
 
 
 def _with_slices(shape: tuple[int, ...]) -> tuple[int, ...]:
