@@ -16,7 +16,7 @@ def mandible(who: Individual) -> list[Part]:
     arch = [(0, chin, -20), (16, chin - 4, -20), (29, chin - 19, -18), (38, 5, -14), (45, -17, -8)]
     horseshoe = tube(arch, (6, 5.6, 5.4, 5.2, 4.7), (1, 1, height / 5))
     ramus = tube([(45, -13, -6), (47, -19, 20)], (4.3, 3.9), (1, 3.6, 1.5))
-    condyle = tube([(47, -26, 16), (49, -29, 36), (51, -30, 40)], (4, 4, 6), (1.15, 1, 1))
+    condyle = tube([(47, -26, 16), (49, -29, 33), (51, -30, 37)], (4, 4, 6), (1.15, 1, 1))
     coronoid = tube([(46, -11, 16), (46, -5, 33)], (3.5, 2.5), (1, 2, 1))
     bone = mirrored(joined(horseshoe, ramus, condyle, coronoid, blend_mm=4))
     return [Part(bone, ((0.0, 1.2 * who.bone_hu), (2.2, 0.55 * who.bone_hu)), MANDIBLE), *_teeth(who, chin)]
