@@ -123,7 +123,7 @@ def main() -> int:
         print(report(scores))
         if arguments.out:
             with atomic(arguments.out) as temporary:
-                temporary.write_text(as_json(scores, seconds, model=arguments.baseline or arguments.model,
+                temporary.write_text(as_json(scores, seconds, model=Path(arguments.baseline or arguments.model).name,
                                              data=arguments.data.name, split=arguments.split), encoding="utf-8")
     except BadInput as error:
         print(error, file=sys.stderr)
