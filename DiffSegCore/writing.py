@@ -37,7 +37,7 @@ def write_labels(labels: LabelMap, path: str | Path) -> None:
     _check_suffix(path, (*_NIFTI, *_ITK, ".seg.nrrd"))
     names = beside(path, ".json")
     _check_ours(names)
-    with atomic_together(names, path) as (temporary_names, temporary):
+    with atomic_together(path, names) as (temporary, temporary_names):
         _write_array(labels.ids, labels.geometry, temporary)
         temporary_names.write_text(json.dumps({"labels": _described(labels)}, indent=2) + "\n", encoding="utf-8")
 
