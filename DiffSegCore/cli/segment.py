@@ -1,0 +1,82 @@
+"""`diffseg segment`: a volume in, labels of its organs out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+from ..progress import part
+from .command import add_command
+from .places import LABEL_SUFFIXES, check_writable, label_file
+from .terminal import bar, warn
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def add(commands: Any) -> None:
+    parser = add_command(commands, "segment", "name the organs in a volume", run, more="Prints each organ's volume.")
+    parser.add_argument("input", metavar="INPUT", type=Path, help="NIfTI, NRRD, MHA or MHD file, DICOM folder or one of its files")
+    parser.add_argument("-o", "--output", metavar="OUTPUT", action="append", required=True,
+                        help=f"labels on INPUT's grid; the suffix says how ({', '.join(LABEL_SUFFIXES)}), .seg.nrrd opens in 3D Slicer with names "
+                             "and colours; a folder gets INPUT's name with .seg.nrrd; may be given several times")
+    parser.add_argument("--model", metavar="NAME|PATH", help="a name that `diffseg models` lists, or a model file")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute; auto takes the fastest there is")
+    parser.add_argument("--series", metavar="UID", help="which DICOM series of a folder with several; the largest by default")
+    parser.add_argument("--picture", metavar="PNG", type=Path, help="also draw slices with outlines and the organs in 3D")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+
+def run(args: argparse.Namespace) -> None:
+    outputs = [label_file(output, args.input) for output in args.output]
+    _check_places(args, outputs)
+    with bar(quiet=args.quiet) as progress:  # first what may be refused, then what takes long
+        from ..reading import read_volume
+        from ..registry import DEFAULT, find_model, load_model
+
+        model_file = find_model(args.model or DEFAULT)
+        progress(0.0, "Reading the volume")
+        volume = read_volume(args.input, series=args.series)
+        progress(0.05, "Loading the model")
+        model = load_model(model_file)
+        from ..segmenter import Segmenter
+
+        prediction = Segmenter(model, device=args.device).segment(volume, progress=part(progress, 0.1, 0.9))
+        progress(0.9, "Writing")
+        _write(args, outputs, volume, prediction.labels, model_file.stem)
+    if not args.quiet:
+        _report(args, outputs, prediction)
+
+
+def _check_places(args: argparse.Namespace, outputs: list[Path]) -> None:
+    from ..pictures import check_picture
+
+    if args.picture is not None:
+        check_picture(args.picture)
+    for path in [*outputs, *filter(None, [args.picture])]:
+        if path.exists() and args.input.exists() and os.path.samefile(path, args.input):
+            raise BadInput(f"{path} is the input itself; choose another name for the output.")
+        check_writable(path)
+
+
+def _write(args: argparse.Namespace, outputs: list[Path], volume: Any, labels: Any, model: str) -> None:
+    from ..pictures import save_picture
+    from ..writing import write_labels
+
+    for path in outputs:
+        write_labels(labels, path)
+    if args.picture is not None:
+        save_picture(args.picture, volume, labels, title=args.input.resolve().name, note=f"DiffSeg, model {model}. Not for clinical use.")
+
+
+def _report(args: argparse.Namespace, outputs: list[Path], prediction: Any) -> None:
+    from ..evaluation import aligned
+    from ..organ_volumes import organ_volumes
+
+    volumes = organ_volumes(prediction.labels)
+    print(aligned([("organ", "ml"), *((each.name, f"{each.ml:.1f}" if each.ml else "not found") for each in volumes)]))
+    print(f"\n{', '.join(map(str, [*outputs, *filter(None, [args.picture])]))}  ({prediction.seconds:.1f} s)")
+    for sentence in prediction.warnings:
+        warn(sentence)
