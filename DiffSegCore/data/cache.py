@@ -63,6 +63,8 @@ def cached_cases(cases: Sequence[Case], ids: Mapping[int, str], organs: Sequence
     found = []
     for number, case in enumerate(cases):
         progress(number / len(cases), f"preparing {case.name} ({number + 1} of {len(cases)})")
+        if isinstance(case.image, tuple):
+            raise BadInput(f"case {case.name} has {len(case.image)} image channels; organ training reads one, so give the data set one channel")
         entry = folder / f"{case.name}-{_key(case, ids, organs, preprocessing)}"
         if not entry.with_suffix(".npz").is_file():
             made = grid_case(case.name, read_volume(case.image), read_labels(case.label), organs, preprocessing, ids)

@@ -41,14 +41,18 @@ class Augmentation:
 class Patches:
     """Patches of several cases. `paired`: channels that swap when right and left are mirrored, ((right, left), ...).
 
+    empty_is_undrawn: an organ without a voxel in a case was not contoured there (True), or is absent (False).
+
     Two thirds are centred on an organ: first the organ is drawn, then a case that has it, so that rarely contoured
     organs are seen as often as others. The rest lies anywhere in the body box.
     """
 
     def __init__(self, cases: Sequence[GridCase], organs: int, size: tuple[int, int, int], *, paired: Sequence[tuple[int, int]] = (),
-                 augmentation: Augmentation = Augmentation(), on_organ: float = 2 / 3, seed: int = 0) -> None:
+                 augmentation: Augmentation = Augmentation(), on_organ: float = 2 / 3,
+                 empty_is_undrawn: bool = True, seed: int = 0) -> None:
         self.cases, self.organs, self.size, self.paired = list(cases), organs, size, tuple(paired)
-        self.augmentation, self.on_organ, self.seed = augmentation, on_organ, seed
+        self.augmentation, self.on_organ = augmentation, on_organ
+        self.empty_is_undrawn, self.seed = empty_is_undrawn, seed
         self._holders = {c: [case for case in self.cases if c in case.places] for c in range(1, organs + 1)}
         self._drawable = [c for c, holders in self._holders.items() if holders]
 
@@ -60,7 +64,7 @@ class Patches:
         points = torch.from_numpy(self._points(case, centre, mirrored, random))
         image = _look_up(case.image, points, "bilinear", AIR)
         target = _look_up(case.channels, points, "nearest", 0)[0].long()
-        known = torch.tensor([True] + [c in case.places for c in range(1, self.organs + 1)])
+        known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         if mirrored:
             target, known = self._swapped(target, known)
         return Patch(self._shaded(image, random), target, known)

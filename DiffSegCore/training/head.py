@@ -32,7 +32,8 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
     learn, check = _split(dataset, data)
     ready = part(progress, 0, .05)
-    cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
+    with fabric.rank_zero_first():  # the others find the cache filled
+        cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
     batch_of = _batches(recipe, cases[:len(learn)], organs)
     architecture = {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(recipe.widths)}}
     torch.manual_seed(recipe.seed)
@@ -84,8 +85,8 @@ def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
 def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str]):
     """batch_of(first, count): patches of real cases, and of phantoms every so often."""
     paired = _mirror_pairs(organs)
-    real = Patches(cases, len(organs), recipe.window, paired=paired, seed=recipe.seed)
-    made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)
+    real = Patches(cases, len(organs), recipe.window, paired=paired, empty_is_undrawn=recipe.empty_is_undrawn, seed=recipe.seed)
+    made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)  # fields of view cut organs off: empty is undrawn
 
     def batch_of(first: int, count: int) -> Patch:
         numbers = range(first, first + count)

@@ -30,7 +30,7 @@ class HeadRecipe:
     label_file: str | None = None
     phantoms: int = 0
     phantom_every: int = 0
-    empty_is_undrawn: bool = True
+    empty_is_undrawn: bool = False
     seed: int = 0
     card: Mapping[str, Any] = field(default_factory=dict)
 
@@ -43,6 +43,7 @@ HEAD_NECK = HeadRecipe(
     window=(48, 48, 48),
     budget=Budget(steps=4600, batch=2, learning_rate=1.5e-3, validate_every=920),
     label_file="oar",
+    empty_is_undrawn=True,  # clinics contour what the plan needs
     phantoms=32,
     phantom_every=6,
     card={"data": "OpenKBP head-and-neck CT (110 training, 15 validation cases of the official split; contours of the organs at risk "
