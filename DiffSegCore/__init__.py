@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import load_model as load_model
+    from .registry import load_model as load_model
     from .reading import read_labels as read_labels, read_volume as read_volume
     from .segmenter import Segmenter as Segmenter
     from .volume import LabelMap as LabelMap, Volume as Volume
@@ -21,7 +21,7 @@ _HOMES = {
     "read_labels": "reading",
     "write_labels": "writing",
     "write_volume": "writing",
-    "load_model": "model",
+    "load_model": "registry",
     "Segmenter": "segmenter",
 }
 __all__ = ["__version__", *_HOMES]

@@ -28,6 +28,7 @@ _TAGS = [
     "SamplesPerPixel", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept",
 ]  # fmt: skip
+_WAY_OUT = "name another, or save it as NIfTI with 3D Slicer, which also reads multi-frame DICOM"
 _PLACE = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
 _UNEVEN = 0.05  # of a slice distance: positions are rounded in headers, a missing slice is off by half or more
 
@@ -78,7 +79,7 @@ def read_series(path: Path, series: str | None = None) -> Volume:
         return _volume(_choose(_series_below(path), series, path))
     own = _header(path)
     if own is None:
-        raise BadInput("It is a DICOM file, but not an image with a place in space (CT, MR); name another.")
+        raise BadInput(f"It is a DICOM file, but not one slice of a CT or MR with its place in space; {_WAY_OUT}.")
     beside = _group(sorted(each for each in path.parent.iterdir() if each.is_file()))
     return _volume(_choose(beside, series or str(own.SeriesInstanceUID), path.parent))
 
@@ -91,10 +92,7 @@ def _series_below(folder: Path) -> tuple[Series, ...]:
         raise BadInput("The folder is empty; name one that holds DICOM files.")
     found = _group(files)
     if not found:
-        raise BadInput(
-            f"None of its {len(files)} files is a DICOM image with a place in space (CT, MR); "
-            "name another folder, or a NIfTI, NRRD or MHA file itself."
-        )
+        raise BadInput(f"None of its {len(files)} files is one slice of a CT or MR with its place in space; {_WAY_OUT}.")
     return found
 
 
@@ -129,17 +127,13 @@ def _group(files: Iterable[Path]) -> tuple[Series, ...]:
 
 
 def _header(path: Path) -> pydicom.Dataset | None:
-    """The header of an image slice; None for anything else."""
+    """The header of an image slice; None for anything else, such as a scout, a DICOM SEG or a text file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            if int(header.get("NumberOfFrames") or 1) > 1:
-                raise BadInput(
-                    f"{path.name} is a multi-frame DICOM file, which DiffSeg does not read; "
-                    "load it in 3D Slicer and save it as NIfTI or NRRD."
-                )
-            usable = "LOCALIZER" not in (header.get("ImageType") or "") and int(header.get("SamplesPerPixel") or 1) == 1
+            single = int(header.get("NumberOfFrames") or 1) == 1 == int(header.get("SamplesPerPixel") or 1)
+            usable = single and "LOCALIZER" not in (header.get("ImageType") or "")
             complete = all(header.get(tag) is not None for tag in ("SeriesInstanceUID", "SOPInstanceUID", "Rows", "Columns"))
             placed = all(len(header.get(tag) or ()) == n for tag, n in _PLACE)
     except InvalidDicomError:

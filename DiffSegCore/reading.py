@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+_SCANNER = 1
 _GZIP = b"\x1f\x8b"
 _IN_MM = {"meter": 1000.0, "micron": 0.001}
 
@@ -99,7 +100,7 @@ def _itk(path: Path) -> tuple[np.ndarray, Geometry]:
     image = itk.read(path)
     _check_dimensions(image.GetSize(), image.GetNumberOfComponentsPerPixel())
     if image.GetDimension() == 4:  # the fourth axis has one entry
-        image = image[..., 0]
+        image = image[:, :, :, 0]
     return sitk.GetArrayFromImage(image), Geometry.from_itk(image).straightened()
 
 
@@ -157,8 +158,10 @@ def _nifti_geometry(image: Any) -> Geometry:
             "Its header does not say how it lies in the patient (sform and qform are unset), so left and right are unknown; "
             "load it in 3D Slicer, check the sides and save it."
         )
+    # As ITK and so Slicer choose: an sform that leads to an atlas instead of the scanner gives way to the qform.
+    pose = header.get_qform() if header["qform_code"] and header["sform_code"] != _SCANNER else header.get_sform()
     scale = _IN_MM.get(header.get_xyzt_units()[0], 1.0)
-    matrix = np.diag([scale, scale, scale, 1.0]) @ image.affine
+    matrix = np.diag([scale, scale, scale, 1.0]) @ pose
     return Geometry.from_ijk(_with_slices(image.shape)[:3], matrix).straightened()
 
 

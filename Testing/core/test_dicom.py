@@ -85,8 +85,10 @@ def test_fractional_rescale_makes_floats_from_every_slice(tmp_path):
     np.testing.assert_allclose(volume.array[:, 0, 0], [3, 1.5, 0.75])
 
 
-def test_a_scout_is_not_part_of_the_series(series):
+def test_scouts_screenshots_and_segmentations_are_not_part_of_the_series(series):
     write_slice(series / "scout.dcm", 50, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_slice(series / "picture.dcm", 51, SamplesPerPixel=3, PhotometricInterpretation="RGB", PixelData=bytes(36), BitsAllocated=8)
+    write_slice(series / "seg.dcm", 52, uid="1.2.8", Modality="SEG", NumberOfFrames=2, PixelData=bytes(48))
     assert read_volume(series).array.shape[0] == 4
 
 
@@ -158,8 +160,10 @@ def test_a_series_that_makes_no_grid_is_refused(series, spoil, words, capfd):
 
 def test_a_multi_frame_file_is_refused_with_the_way_out(tmp_path):
     write_slice(tmp_path / "enhanced.dcm", 0, NumberOfFrames=2, PixelData=bytes(48))
-    with pytest.raises(BadInput, match="multi-frame.*3D Slicer"):
+    with pytest.raises(BadInput, match="none of its 1 files.*3D Slicer.*multi-frame"):
         read_volume(tmp_path)
+    with pytest.raises(BadInput, match="not one slice"):
+        read_volume(tmp_path / "enhanced.dcm")
 
 
 def test_a_folder_without_images_says_what_it_has(tmp_path):

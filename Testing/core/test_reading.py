@@ -85,6 +85,18 @@ def test_metres_become_millimetres(tmp_path):
     np.testing.assert_allclose(read_volume(path).geometry.spacing, (3, 2, 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("qform", "sform"), [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 1), (2, 4), (4, 3)])
+def test_of_two_poses_in_a_nifti_we_take_the_one_that_slicer_shows(tmp_path, qform, sform):
+    image = nib.Nifti1Image(ARRAY.T, None)
+    for set_pose, x, code in ((image.set_qform, 7, qform), (image.set_sform, 9, sform)):
+        pose = np.eye(4)
+        pose[0, 3] = x
+        set_pose(pose, code)
+    nib.save(image, tmp_path / "a.nii")
+    theirs = Geometry.from_itk(sitk.ReadImage(str(tmp_path / "a.nii")))
+    assert read_volume(tmp_path / "a.nii").geometry.same_grid(theirs)
+
+
 def test_a_nifti_that_lacks_its_compression_is_read_all_the_same(tmp_path):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(nifti(tmp_path / "b.nii").read_bytes())
