@@ -38,7 +38,10 @@ class Slice:
     """One image file: where it lies in LPS mm, as DICOM says it."""
 
     path: Path
+    series: str
     instance: str
+    modality: str
+    description: str
     shape: tuple[int, int]  # rows, columns
     position: tuple[float, ...]
     orientation: tuple[float, ...]  # along a row, then along a column
@@ -77,11 +80,11 @@ def read_series(path: Path, series: str | None = None) -> Volume:
     """The volume of a folder's series (the largest unless `series` names one), or of the series a file is in."""
     if path.is_dir():
         return _volume(_choose(_series_below(path), series, path))
-    own = _header(path)
+    own = _slice(path)
     if own is None:
         raise BadInput(f"It is a DICOM file, but not one slice of a CT or MR with its place in space; {_WAY_OUT}.")
     beside = _group(sorted(each for each in path.parent.iterdir() if each.is_file()))
-    return _volume(_choose(beside, series or str(own.SeriesInstanceUID), path.parent))
+    return _volume(_choose(beside, series or own.series, path.parent))
 
 
 def _series_below(folder: Path) -> tuple[Series, ...]:
@@ -113,42 +116,45 @@ def _choose(found: tuple[Series, ...], uid: str | None, folder: Path) -> Series:
 
 
 def _group(files: Iterable[Path]) -> tuple[Series, ...]:
-    slices: dict[str, dict[str, Slice]] = defaultdict(dict)
-    about: dict[str, tuple[str, str]] = {}
-    for path in files:
-        header = _header(path)
-        if header is not None:
-            uid = str(header.SeriesInstanceUID)
-            about[uid] = (str(header.get("Modality", "")), str(header.get("SeriesDescription", "")))
-            one = _slice(path, header)
-            slices[uid].setdefault(one.instance, one)  # the same image may lie there twice
-    found = (Series(uid, *about[uid], tuple(ones.values())) for uid, ones in slices.items())
+    together: dict[str, dict[str, Slice]] = defaultdict(dict)
+    for one in filter(None, map(_slice, files)):
+        together[one.series].setdefault(one.instance, one)  # the same image may lie there twice
+    found = (_series(tuple(slices.values())) for slices in together.values())
     return tuple(sorted(found, key=lambda each: (-len(each.slices), each.uid)))
 
 
-def _header(path: Path) -> pydicom.Dataset | None:
-    """The header of an image slice; None for anything else, such as a scout, a DICOM SEG or a text file."""
+def _series(slices: tuple[Slice, ...]) -> Series:
+    return Series(slices[0].series, slices[0].modality, slices[0].description, slices)
+
+
+def _slice(path: Path) -> Slice | None:
+    """What the header of an image slice says; None for a scout, a DICOM SEG, a text file, anything else."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            single = int(header.get("NumberOfFrames") or 1) == 1 == int(header.get("SamplesPerPixel") or 1)
-            usable = single and "LOCALIZER" not in (header.get("ImageType") or "")
-            complete = all(header.get(tag) is not None for tag in ("SeriesInstanceUID", "SOPInstanceUID", "Rows", "Columns"))
-            placed = all(len(header.get(tag) or ()) == n for tag, n in _PLACE)
+            return _said(path, header) if _usable(header) else None
     except InvalidDicomError:
         return None
-    except (EOFError, KeyError, TypeError, struct.error) as error:
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError, struct.error) as error:
         log.warning("skipping %s, its DICOM header is damaged: %s", path, error)
         return None
-    return header if usable and complete and placed else None
 
 
-def _slice(path: Path, header: pydicom.Dataset) -> Slice:
+def _usable(header: pydicom.Dataset) -> bool:
+    single = int(header.get("NumberOfFrames") or 1) == 1 == int(header.get("SamplesPerPixel") or 1)
+    placed = all(len(header.get(tag) or ()) == n for tag, n in _PLACE)
+    return single and placed and "LOCALIZER" not in (header.get("ImageType") or "")
+
+
+def _said(path: Path, header: pydicom.Dataset) -> Slice:
     rescale = (float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0))
     return Slice(
         path=path,
+        series=str(header.SeriesInstanceUID),
         instance=str(header.SOPInstanceUID),
+        modality=str(header.get("Modality", "")),
+        description=str(header.get("SeriesDescription", "")),
         shape=(int(header.Rows), int(header.Columns)),
         position=tuple(map(float, header.ImagePositionPatient)),
         orientation=tuple(map(float, header.ImageOrientationPatient)),

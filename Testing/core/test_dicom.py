@@ -97,6 +97,20 @@ def test_one_slice_is_as_thick_as_it_says(tmp_path):
     assert read_volume(tmp_path).geometry.spacing == pytest.approx((3.0, 2.0, 0.5))
 
 
+@pytest.mark.parametrize("changes", [{"SeriesInstanceUID": None}, {"ImagePositionPatient": None}, {"Rows": None}])
+def test_a_slice_that_lacks_what_it_takes_is_left_out(series, changes):
+    write_slice(series / "e.dcm", 12, **changes)
+    assert read_volume(series).array.shape[0] == 4
+
+
+def test_a_number_that_is_none_is_a_broken_header(series, caplog):
+    write_slice(series / "e.dcm", 12)
+    content = (series / "e.dcm").read_bytes()
+    assert b"-1024" in content
+    (series / "e.dcm").write_bytes(content.replace(b"-1024", b"minus"))
+    assert read_volume(series).array.shape[0] == 4 and "e.dcm" in caplog.text
+
+
 def test_compressed_slices_are_decoded(tmp_path):
     voxels = np.random.default_rng(0).integers(0, 3000, (3, 64, 64)).astype(np.int16)
     for k, plane in enumerate(voxels):
