@@ -8,7 +8,7 @@ from DiffSegCore.errors import BadInput
 from DiffSegCore.organs import ORGANS, by_id, organ
 
 HEAD_AND_NECK = ["Brainstem", "SpinalCord", "RightParotid", "LeftParotid", "Esophagus", "Larynx", "Mandible"]
-# Checked against the mCODE radiotherapy value set and TotalSegmentator's table; DICOM's own subset lacks them.
+# Not in the subset of codes that DICOM lists: the brainstem code is the one in common use, the others are as published segmentation tables have them.
 ELSEWHERE = {"brainstem", "portal_vein_and_splenic_vein", "vertebrae_S1"}
 
 
