@@ -1,10 +1,14 @@
-"""How well a segmentation agrees with a reference: Dice, surface Dice, Hausdorff distance and volumes, organ by organ."""
+"""How well a segmentation agrees with a reference: Dice, surface Dice, Hausdorff distance and volumes, organ by organ.
+
+MONAI measures; this file says on what, and what an empty mask means.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import statistics
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +16,6 @@ import numpy as np
 
 from .errors import BadInput
 from .geometry import Box
-from .surfaces import distances, edge_voxels, surface_elements
 from .volume import LabelMap
 
 TOLERANCE_MM = 2.0
@@ -60,8 +63,8 @@ def tolerance_mm(organ: str) -> float:
 def score(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float], *, organ: str = "") -> OrganScore:
     """Compare two (K, J, I) masks on one grid with spacing_mm (K, J, I).
 
-    As MONAI computes them: NSD weighs surface elements by their area (marching cubes), HD95 is the larger of the two
-    directed 95th percentiles over edge voxels.
+    NSD weighs surface elements by their area (marching cubes), HD95 is the larger of the two directed 95th percentiles
+    over edge voxels.
     """
     if prediction.shape != reference.shape:
         raise BadInput(f"The prediction has {prediction.shape} voxels (K, J, I) and the reference {reference.shape}.")
@@ -75,8 +78,22 @@ def score(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[fl
     if not all(volumes):
         return OrganScore(organ, 0.0, 0.0, math.dist((0, 0, 0), _extent(prediction, spacing)), *volumes, tolerance)
     box = Box.of(prediction | reference)  # outside there is nothing to measure, and memory is short
-    pair = (prediction[box.slices], reference[box.slices])
-    return OrganScore(organ, _dice(*pair), _nsd(*pair, spacing, tolerance), _hd95(*pair, spacing), *volumes, tolerance)
+    return OrganScore(organ, *_agreement(prediction[box.slices], reference[box.slices], spacing, tolerance), *volumes, tolerance)
+
+
+def _agreement(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...], tolerance: float) -> tuple[float, float, float]:
+    """Dice, NSD and HD95 mm of two masks of which neither is empty."""
+    import torch
+    from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+
+    # a rim of background: a mask that the image cuts off has a surface there
+    pair = [torch.from_numpy(np.pad(mask, 1).astype(np.float32))[None, None] for mask in (prediction, reference)]
+    how = {"include_background": True, "spacing": spacing}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of an argument that MONAI 1.6 passes itself
+        nsd = compute_surface_dice(*pair, [tolerance + _ROUNDING_MM], use_subvoxels=True, **how)
+        hd95 = compute_hausdorff_distance(*pair, percentile=95, **how)
+    return float(compute_dice(*pair, include_background=True)), float(nsd), float(hd95)
 
 
 def compare(prediction: LabelMap, reference: LabelMap, *, organs: Collection[str] | None = None,
@@ -115,23 +132,6 @@ def _summary(organ: str, metric: str, by_case: Mapping[str, float]) -> Summary:
     sd = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
     return Summary(organ, metric, len(numbers), statistics.fmean(numbers), sd, statistics.median(numbers),
                    by_case[worst], worst)
-
-
-def _dice(prediction: np.ndarray, reference: np.ndarray) -> float:
-    return float(2 * (prediction & reference).sum() / (prediction.sum() + reference.sum()))
-
-
-def _nsd(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...], tolerance: float) -> float:
-    (found, found_area), (true, true_area) = (surface_elements(mask, spacing) for mask in (prediction, reference))
-    limit = tolerance + _ROUNDING_MM
-    right = sum(area[np.isfinite(distances(points, others, up_to_mm=limit))].sum()
-                for points, others, area in ((found, true, found_area), (true, found, true_area)))
-    return float(right / (found_area.sum() + true_area.sum()))
-
-
-def _hd95(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> float:
-    found, true = (edge_voxels(mask, spacing) for mask in (prediction, reference))
-    return float(max(np.percentile(distances(found, true), 95), np.percentile(distances(true, found), 95)))
 
 
 def _extent(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[float, ...]:

@@ -58,22 +58,6 @@ def test_surface_is_weighed_by_its_area_in_mm():
     assert one.nsd == pytest.approx(2 * small / (2 * small + large), rel=0.05)  # edges are rounded a little
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # of an argument MONAI passes itself
-@pytest.mark.parametrize("density", [0.03, 0.3, 0.7])
-def test_surfaces_equal_monais_on_an_anisotropic_grid(density):
-    import torch
-    from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
-
-    rng, spacing = np.random.default_rng(0), (2.5, 0.7, 1.3)
-    masks = [rng.random((7, 9, 11)) < density for _ in range(2)]
-    one = score(*masks, spacing)
-    pair = [torch.from_numpy(np.pad(mask, 1))[None, None] for mask in masks]
-    how = {"include_background": True, "spacing": spacing}
-    assert one.dice == pytest.approx(float(compute_dice(*pair, include_background=True)))
-    assert one.nsd == pytest.approx(float(compute_surface_dice(*pair, [2.0], use_subvoxels=True, **how)), rel=1e-5)
-    assert one.hd95_mm == pytest.approx(float(compute_hausdorff_distance(*pair, percentile=95, **how)), rel=1e-5)
-
-
 def test_the_hausdorff_distance_equals_a_search_over_all_pairs():
     spacing = np.array([2.5, 0.7, 1.3])
     masks = [cube((2, 3, 4), side=5), cube((4, 2, 5), side=3)]
