@@ -48,6 +48,13 @@ class Preprocessing:
         """The intensity that surrounds a volume: HU -1000 for CT."""
         return self.intensity_knots[0][0]
 
+    @property
+    def body_threshold(self) -> float:
+        """The model value that parts a body from what surrounds it: -400 HU for CT, a tenth of the range elsewhere."""
+        first, last = self.intensity_knots[0][0], self.intensity_knots[-1][0]
+        intensity = -400.0 if self.modality == "CT" else first + (last - first) / 10
+        return float(self.values(torch.tensor(intensity)))
+
     def values(self, intensity: torch.Tensor) -> torch.Tensor:
         """Model values of intensities, any shape: a sum of clamped ramps, one per pair of knots."""
         result = torch.full_like(intensity, self.intensity_knots[0][1])

