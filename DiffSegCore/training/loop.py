@@ -46,6 +46,15 @@ class Task:
     score: Callable[[nn.Module], float]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The averaged network that scored best, its score, and the seconds of training, those before a resume included."""
+
+    network: nn.Module
+    score: float
+    seconds: float
+
+
 def learning_rate(step: int, budget: Budget) -> float:
     """Linear warm-up, then a half cosine down to zero."""
     warm = min(1., (step + 1) / budget.warmup)
@@ -53,8 +62,8 @@ def learning_rate(step: int, budget: Budget) -> float:
 
 
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
-          progress: Progress = silent) -> nn.Module:
-    """Train and return the averaged network that scored best. folder/last.ckpt resumes, folder/best.ckpt is the returned one."""
+          progress: Progress = silent) -> Trained:
+    """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt."""
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging)).to(fabric.device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay)
     network, optimiser = fabric.setup(network, optimiser)
@@ -77,7 +86,7 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
         if (step + 1) % budget.validate_every == 0 or step + 1 == budget.steps:
             _validate(fabric, task, state, folder)
     averaged.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True))
-    return averaged.module
+    return Trained(averaged.module, state["best"], state["seconds"])
 
 
 def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:

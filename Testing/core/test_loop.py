@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from DiffSegCore.errors import BadInput, Cancelled
-from DiffSegCore.training.loop import Budget, Task, learning_rate, train
+from DiffSegCore.training.loop import Budget, Task, Trained, learning_rate, train
 
 BUDGET = Budget(steps=12, batch=4, learning_rate=.05, warmup=2, averaging=.5, validate_every=4)
 
@@ -29,7 +29,7 @@ def a_network() -> nn.Module:
     return nn.Linear(3, 1)
 
 
-def run(folder: Path, task: Task | None = None, budget: Budget = BUDGET, **options) -> nn.Module:
+def run(folder: Path, task: Task | None = None, budget: Budget = BUDGET, **options) -> Trained:
     folder.mkdir(exist_ok=True)
     return train(Fabric(accelerator="cpu", devices=1), a_network(), task or a_task(), budget, folder, **options)
 
@@ -42,7 +42,7 @@ def stop_after(step: int):
 
 
 def test_it_learns(tmp_path):
-    assert run(tmp_path, budget=replace(BUDGET, steps=200, validate_every=50)).weight.sub(1).abs().max() < .1
+    assert run(tmp_path, budget=replace(BUDGET, steps=200, validate_every=50)).network.weight.sub(1).abs().max() < .1
 
 
 def test_a_stopped_and_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path):
@@ -50,7 +50,7 @@ def test_a_stopped_and_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_d
     with pytest.raises(Cancelled):
         run(tmp_path / "parts", progress=stop_after(6))  # two steps past the checkpoint: they are done again
     resumed = run(tmp_path / "parts", resume=True)
-    assert torch.equal(whole.weight, resumed.weight)
+    assert torch.equal(whole.network.weight, resumed.network.weight)
     last, again = (torch.load(tmp_path / part / "last.ckpt", weights_only=True) for part in ("whole", "parts"))
     assert torch.equal(last["network"]["weight"], again["network"]["weight"])
 
@@ -60,7 +60,7 @@ def test_the_best_scored_weights_are_returned_not_the_last(tmp_path):
     def score(network):
         seen.append(network.weight.detach().clone())
         return next(scores)
-    assert torch.equal(run(tmp_path, a_task(score)).weight, seen[1])
+    assert torch.equal(run(tmp_path, a_task(score)).network.weight, seen[1])
 
 
 def test_resuming_nothing_says_so(tmp_path):
