@@ -90,8 +90,7 @@ def to_model_grid(volume: Volume, preprocessing: Preprocessing,
 def labels_on_model_grid(labels: LabelMap, model_geometry: Geometry) -> np.ndarray:
     """Ids (K, J, I) of the labels on a model grid: the id with the largest share of each voxel, background in a tie.
 
-    Each id's mask is resampled as an image would be, so thin structures survive on a coarse grid where picking
-    the nearest voxel would tear them.
+    Each id's mask is resampled as the image is, so that outlines move by less than picking the nearest voxel would move them.
     """
     ids, grid = _around_labels(labels, model_geometry)
     best, background = torch.zeros(model_geometry.shape), torch.ones(model_geometry.shape)

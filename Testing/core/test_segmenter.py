@@ -1,0 +1,125 @@
+"""A volume in, labels on its own grid out, with a network that reads HU off like a table."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.geometry import Box, Geometry
+from DiffSegCore.model import Model
+from DiffSegCore.organs import organ
+from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.segmenter import Segmenter
+from DiffSegCore.volume import Volume
+
+RECIPE = Preprocessing((2.0, 2.0, 2.0), ((-1000, -1), (1000, 1)), "CT")
+
+
+class ByIntensity(nn.Module):
+    """Model value below -.3 is background, from there to .3 the first organ, above it the second."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        assert image.shape[2:] == (8, 8, 8)
+        return torch.cat([-0.3 - image, 0.3 - (image - 0).abs(), image - 0.3], dim=1) * 20
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model(ByIntensity(), {}, RECIPE, ("spinal_cord", "mandible"), (8, 8, 8), {"field_of_view_mm": [[20, 20, 20], [80, 80, 80]]})
+
+
+@pytest.fixture
+def volume() -> Volume:
+    matrix = np.diag([-1.0, 1.0, 2.0, 1.0])
+    matrix[:3, 3] = 5, -7, 30
+    hu = np.full((16, 36, 40), -1000, np.int16)
+    hu[3:13, 8:28, 8:32] = 0
+    hu[5:9, 12:20, 14:24] = 800
+    return Volume(hu, Geometry(hu.shape, matrix), "CT")
+
+
+def truth(volume: Volume) -> np.ndarray:
+    ids = np.where(volume.array > 300, organ("mandible").id, organ("spinal_cord").id)
+    return np.where(volume.array < -500, 0, ids)
+
+
+def test_labels_lie_on_the_volumes_own_grid_with_ids_of_the_organ_table(model, volume):
+    found = Segmenter(model, "cpu").segment(volume)
+    assert found.labels.geometry is volume.geometry and found.labels.ids.dtype == np.uint8
+    assert dict(found.labels.names) == {2: "spinal_cord", 7: "mandible"}
+    assert (found.labels.ids == truth(volume)).mean() > 0.9
+    assert (found.labels.ids == truth(volume))[:, 10:26:2, 16:20].mean() > 0.9
+    assert found.logits.shape == (3, *found.geometry.shape) and found.geometry == volume.geometry.resampled(2.0)
+    assert found.warnings == () and found.seconds > 0
+
+
+def test_how_a_volume_is_stored_does_not_move_a_label(model, volume):
+    turned = Volume(np.ascontiguousarray(volume.array.transpose(2, 0, 1)[::-1]),
+                    Geometry((40, 16, 36), volume.geometry.ijk_to_ras @ np.array(
+                        [[0, 0, -1, 39], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)), "CT")
+    plain, found = (Segmenter(model, "cpu").segment(v).labels.ids for v in (volume, turned))
+    np.testing.assert_array_equal(found[::-1].transpose(1, 2, 0), plain)
+
+
+def test_outside_a_given_box_is_background(model, volume):
+    box = Box((4, 10, 10), (10, 20, 20))
+    found = Segmenter(model, "cpu").segment(volume, box=box).labels.ids
+    inner = box.grow(-2).slices
+    np.testing.assert_array_equal(found[inner], Segmenter(model, "cpu").segment(volume).labels.ids[inner])
+    found[box.grow(2).slices] = 0
+    assert not found.any()
+
+
+def test_progress_rises_through_all_stages_to_one(model, volume):
+    told = []
+    Segmenter(model, "cpu").segment(volume, progress=lambda fraction, stage: told.append((fraction, stage)))
+    fractions, stages = zip(*told)
+    assert list(fractions) == sorted(fractions) and fractions[-1] == 1.0
+    assert [words.split()[0] for words in dict.fromkeys(stages)][:2] == ["Resampling", "Looking"]
+
+
+def test_cancelling_unwinds(model, volume):
+    def stop(fraction, stage):
+        if stage.startswith("Looking"):
+            raise Cancelled
+    with pytest.raises(Cancelled):
+        Segmenter(model, "cpu").segment(volume, progress=stop)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda v: Volume(v.array, v.geometry, "MR"), "trained on CT"),
+    (lambda v: Volume(np.full_like(v.array, -1000), v.geometry, "CT"), "No body"),
+    (lambda v: Volume(v.array + np.int16(1024), v.geometry, "CT"), "no air"),
+    (lambda v: Volume(v.array, Geometry(v.array.shape, np.diag([1, 1, 6, 1])), "CT"), "6.0 mm"),
+    (lambda v: Volume(v.array, Geometry(v.array.shape, np.diag([3, 1, 2, 1])), "CT"), "120 mm wide"),
+    (lambda v: Volume(v.array[:6], v.geometry.crop(Box((0, 0, 0), (6, 36, 40))), "CT"), "12 mm high"),
+], ids=["modality", "all air", "HU shifted", "thick slices", "too wide", "too flat"])
+def test_an_unsuitable_image_is_named_in_a_sentence(model, volume, change, words):
+    warnings = Segmenter(model, "cpu").segment(change(volume)).warnings
+    assert any(words in warning and warning.endswith(".") for warning in warnings), warnings
+
+
+def test_a_gpu_short_of_memory_gets_one_smaller_try_and_says_so(volume):
+    sizes = []
+
+    class Hungry(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            sizes.append(tuple(image.shape[2:]))
+            if image.shape[2] > 16:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return torch.cat([-image, image], dim=1)
+
+    model = Model(Hungry(), {}, RECIPE, ("mandible",), (32, 32, 32))
+    found = Segmenter(model, "cpu").segment(volume)
+    assert set(sizes) == {(32, 32, 32), (16, 16, 16)} and "(16, 16, 16)" in found.warnings[0]
+
+
+def test_what_cannot_be_segmented_is_refused(model, volume):
+    with pytest.raises(BadInput, match="2 channels"):
+        Segmenter(model, "cpu").segment(Volume(np.stack([volume.array] * 2), volume.geometry, "MR"))
+    with pytest.raises(BadInput, match="outside the volume"):
+        Segmenter(model, "cpu").segment(volume, box=Box((50, 0, 0), (60, 9, 9)))
+    with pytest.raises(BadInput, match="no device"):
+        Segmenter(model, "xpu")
