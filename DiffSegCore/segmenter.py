@@ -12,10 +12,10 @@ from torch import Tensor
 from .errors import BadInput
 from .geometry import Box, Geometry
 from .model import Model
-from .organs import organ
+from .organ_volumes import organ_volumes
 from .preprocess import body_box, native_labels, to_model_grid
 from .progress import Progress, part, silent
-from .suitability import concerns
+from .suitability import concerns, doubtful_sizes
 from .volume import LabelMap, Volume
 from .windows import plan_windows, stitch
 
@@ -63,8 +63,9 @@ class Segmenter:
         logits, shortage = self._logits(image, search, part(progress, 0.1, 0.85))
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
+        doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
         progress(1.0, "Done")
-        return Prediction(labels, logits, grid, warnings + shortage, time.monotonic() - began)
+        return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
 
     def _check(self, volume: Volume, box: Box | None) -> None:
         if volume.array.ndim == 4 and len(volume.array) != 1:
@@ -95,10 +96,9 @@ class Segmenter:
         return logits
 
     def _named(self, channels: np.ndarray, geometry: Geometry) -> LabelMap:
-        organs = [organ(name) for name in self.model.organs]
-        ids = np.array([0, *(each.id for each in organs)])
+        ids = np.array([0, *self.model.ids])
         table = ids.astype(np.uint8 if ids.max() < 256 else np.uint16)
-        return LabelMap(table[channels], geometry, {each.id: each.name for each in organs})
+        return LabelMap(table[channels], geometry, dict(zip(self.model.ids, self.model.organs)))
 
 
 def usable_device(device: str | torch.device) -> torch.device:

@@ -9,6 +9,7 @@ from .geometry import Box
 from .preprocess import Preprocessing
 from .volume import Volume
 
+ODD = 2.0  # times below or above the usual volumes before an organ counts as odd
 COARSER = 2.0  # times the model's spacing before it is worth a word: half the slices are then made up
 
 
@@ -45,3 +46,16 @@ def _field_of_view(image: Tensor, preprocessing: Preprocessing, card: Mapping[st
         if not least <= size <= most:
             advice = "crop it to the region the model is for" if size > most else "organs cut off at its edge may be missed or misnamed"
             yield f"The image is {size:.0f} mm {way}, the model was trained on {least:.0f} to {most:.0f} mm: {advice}."
+
+
+def doubtful_sizes(volumes_ml: Mapping[str, float], card: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence if half of the organs found have not the size they had in training: a sign of another part of the body.
+
+    volumes_ml: organ -> ml as segmented; card["organ_ml"]: organ -> (5th, 95th) percentile in the training cases.
+    """
+    usual = card.get("organ_ml", {})
+    odd = [organ for organ, (low, high) in usual.items() if not low / ODD <= volumes_ml.get(organ, 0) <= high * ODD]
+    if not usual or 2 * len(odd) < len(usual):
+        return ()
+    return (f"{len(odd)} of {len(usual)} organs do not have their usual size ({', '.join(odd)}): the image may show another part "
+            "of the body than the model is for, or only a piece of it.",)

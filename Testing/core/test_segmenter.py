@@ -1,6 +1,8 @@
 """A volume in, labels on its own grid out, with a network that reads HU off like a table."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Box, Geometry
 from DiffSegCore.model import Model
+from DiffSegCore.organ_volumes import organ_volumes
 from DiffSegCore.organs import organ
 from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.segmenter import Segmenter
@@ -123,3 +126,17 @@ def test_what_cannot_be_segmented_is_refused(model, volume):
         Segmenter(model, "cpu").segment(volume, box=Box((50, 0, 0), (60, 9, 9)))
     with pytest.raises(BadInput, match="no device"):
         Segmenter(model, "xpu")
+
+
+def test_organs_of_an_unusual_size_raise_a_doubt_about_the_field_of_view(model, volume):
+    found = {each.name: each.ml for each in organ_volumes(Segmenter(model, "cpu").segment(volume).labels)}
+    usual = replace(model, card={"organ_ml": {name: [.8 * ml, 1.2 * ml] for name, ml in found.items()}})
+    assert Segmenter(usual, "cpu").segment(volume).warnings == ()
+    elsewhere = replace(model, card={"organ_ml": {name: [10 * ml, 12 * ml] for name, ml in found.items()}})
+    (doubt,) = Segmenter(elsewhere, "cpu").segment(volume).warnings
+    assert "2 of 2 organs" in doubt and "another part of the body" in doubt
+
+
+def test_organs_that_are_not_in_the_table_keep_the_users_names(model, volume):
+    own = replace(model, organs=("my_cyst", "mandible"))
+    assert dict(Segmenter(own, "cpu").segment(volume).labels.names) == {200: "my_cyst", 7: "mandible"}
