@@ -96,10 +96,11 @@ def _measure(image: np.ndarray, geometry: Geometry, rng: np.random.Generator, no
     gain, offset = rng.normal(1, 0.015), rng.normal(0, 5)
     tissue, noise = Texture.draw(rng, 5.0), Texture.draw(rng, 1.5)
     noise_hu = drawn_hu if noise_hu is None else noise_hu
-    body = np.nonzero(image > -950)
+    body = np.nonzero(image > -999)
+    dense = np.clip((image[body] + 1000) / 200, 0, 1)  # air has no texture
     ras = geometry.to_ras(np.stack(body, -1)).astype(np.float32)
     voxel_mm = float(np.cbrt(np.prod(geometry.spacing)))
-    added = offset + 16 * tissue.at(ras, voxel_mm)
+    added = offset + 9 * tissue.at(ras, voxel_mm)
     if noise_hu:
         added += noise_hu * noise.at(ras, voxel_mm)
-    image[body] = gain * image[body] + added
+    image[body] += dense * ((gain - 1) * image[body] + added)

@@ -62,7 +62,7 @@ def slab(low: Sequence[float], high: Sequence[float], rounding_mm: float = 2.0) 
     return Shape(field, low, high)
 
 
-def loft(levels: Sequence[Sequence[float]], step_mm: float = 0.25, smooth_mm: float = 8.0) -> Shape:
+def loft(levels: Sequence[Sequence[float]], step_mm: float = 1.0, smooth_mm: float = 8.0) -> Shape:
     """Egg-shaped sections stacked along the superior axis.
 
     `levels`: rows of (superior, half width, front, back, taper) in mm, ascending; taper 0 is an ellipse,
@@ -76,10 +76,15 @@ def loft(levels: Sequence[Sequence[float]], step_mm: float = 0.25, smooth_mm: fl
     middle, depth = (front + back) / 2, (front - back) / 2
 
     def field(x, y, z):
-        at = np.clip((z - bottom) / np.float32(step_mm), 0, len(heights) - 1).astype(np.int32)
-        y = y - middle[at]
-        half = depth[at]
-        across = x / (width[at] * (1 - taper[at] * np.clip(y / half, -1, 1)))
+        level = np.clip((z - bottom) / np.float32(step_mm), 0, len(heights) - 1)
+        below = np.minimum(level.astype(np.int32), len(heights) - 2)
+        share = level - below
+
+        def at(column):
+            return column[below] + share * np.diff(column)[below]
+
+        y, half = y - at(middle), at(depth)
+        across = x / (at(width) * (1 - at(taper) * np.clip(y / half, -1, 1)))
         scaled = np.sqrt(across**2 + (y / half) ** 2)
         length = np.sqrt(x * x + y * y)
         radial = length - length / np.maximum(scaled, np.float32(1e-3))
