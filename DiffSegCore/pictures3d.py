@@ -1,7 +1,7 @@
 """Organs as shaded surfaces, drawn by casting a ray through each pixel: no graphics card, no window system, no mesh.
 
 A view is a `Geometry` like any other: I to the right of the picture, J down, K away from the viewer, so that bringing an
-organ into it is one call of `resample`. Each organ is cast in its own box and the nearest surface wins.
+organ into it is one resampling. Each organ is cast in its own box and the nearest surface wins.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from .resample import resample
 from .volume import LabelMap, Volume
 
 BACKGROUND = (0.055, 0.067, 0.082)
-SUPERSAMPLING = 2
 SKIN_HU = -300.0
 DEPTH_STEP = 4  # pixels to a step along the ray: organs are smooth over that, and the crossing is interpolated
 _LIGHT = np.array((-0.45, -0.55, -0.70))  # towards the light in (right, down, away): from above, to the left of the viewer
@@ -42,7 +41,7 @@ class Camera:
 
 
 def surfaces(labels: LabelMap, colors: Mapping[int, Sequence[float]], *, skin: tuple[Tensor, Geometry] | None = None,
-             pixels: int = 480, camera: Camera = Camera()) -> np.ndarray:
+             pixels: int = 640, camera: Camera = Camera()) -> np.ndarray:
     """The organs of `colors` (id -> RGB 0..1) as a picture: (pixels, pixels, 3) float 0..1.
 
     skin: what `skin_of` found, drawn as a translucent shell.
@@ -50,7 +49,7 @@ def surfaces(labels: LabelMap, colors: Mapping[int, Sequence[float]], *, skin: t
     boxes = {id: Box.of(labels.ids == id) for id in colors}
     boxes = {id: box for id, box in boxes.items() if not box.is_empty}
     grids = [labels.geometry.crop(box) for box in boxes.values()] or [skin[1] if skin else labels.geometry]
-    screen = _screen(grids, camera, pixels * SUPERSAMPLING, room=1.06 if skin is None else 1.3)
+    screen = _screen(grids, camera, pixels, room=1.06 if skin is None else 1.3)
     picture = np.empty((*screen.shape[1:], 3), np.float32)
     picture[:] = BACKGROUND
     depth = np.full(screen.shape[1:], np.inf)
@@ -60,7 +59,7 @@ def surfaces(labels: LabelMap, colors: Mapping[int, Sequence[float]], *, skin: t
             _draw(picture, depth, surface, np.asarray(colors[id], np.float32))
     if skin is not None:
         _veil(picture, depth, skin, screen)
-    return picture.reshape(pixels, SUPERSAMPLING, pixels, SUPERSAMPLING, 3).mean(axis=(1, 3)).clip(0, 1)
+    return picture.clip(0, 1)
 
 
 def skin_of(volume: Volume) -> tuple[Tensor, Geometry] | None:
@@ -128,7 +127,7 @@ def _cast(field: Tensor, grid: Geometry, level: float, screen: Geometry) -> _Sur
     box = Box(tuple(near), tuple(far)).intersect(Box((near[0], 0, 0), (far[0], *screen.shape[1:])))
     if box.is_empty:
         return None
-    values = resample(field.numpy(), grid, screen.crop(box))
+    values = _seen(field, grid, screen.crop(box))
     values = F.pad(values, (0, 0, 0, 0, 1, 0))  # the ray starts outside
     above = values > level
     first = above.to(torch.uint8).argmax(dim=0, keepdim=True).clamp_min(1)
@@ -139,6 +138,15 @@ def _cast(field: Tensor, grid: Geometry, level: float, screen: Geometry) -> _Sur
     normal = normal / normal.norm(dim=0).clamp_min(1e-6)
     depth = torch.where(above.any(dim=0), away * screen.spacing[0], torch.inf)
     return _Surface(box.slices[1:], depth.numpy(), normal.numpy())
+
+
+def _seen(field: Tensor, grid: Geometry, view: Geometry) -> Tensor:
+    """`field` on the voxels of `view`, trilinear, 0 outside: in float32, six times as fast as the `resample` of intensities."""
+    to_ends, from_ends = np.diag([*(2 / np.maximum(np.array(field.shape) - 1, 1)), 1.0]), np.diag([*((np.array(view.shape) - 1) / 2), 1.0])
+    to_ends[:3, 3], from_ends[:3, 3] = -1, from_ends.diagonal()[:3]  # torch counts from -1 at the first voxel to 1 at the last
+    theta = (to_ends @ view.index_map(grid) @ from_ends)[[2, 1, 0]][:, [2, 1, 0, 3]]  # and its axes run I, J, K
+    places = F.affine_grid(torch.from_numpy(theta).float()[None], [1, 1, *view.shape], align_corners=True)
+    return F.grid_sample(field[None, None], places, align_corners=True)[0, 0]
 
 
 def _slope(values: Tensor, first: Tensor, axis: int, reach: int) -> Tensor:
@@ -166,12 +174,12 @@ def _draw(picture: np.ndarray, depth: np.ndarray, surface: _Surface, color: np.n
 
 def _veil(picture: np.ndarray, depth: np.ndarray, skin: tuple[Tensor, Geometry], screen: Geometry) -> None:
     """The body as a shell that is clear where it faces the viewer and shows where it turns away."""
-    surface = _cast(*skin, 0.5, _coarser(screen, 4))
+    surface = _cast(*skin, 0.5, _coarser(screen, 2))
     if surface is None:
         return
     edge = np.zeros(screen.shape[1:], np.float32)
     turned = np.where(np.isfinite(surface.depth), 0.05 + 0.45 * (1 + surface.normal[2]).clip(0, 1) ** 2, 0)
-    small = np.zeros([n // 4 for n in screen.shape[1:]], np.float32)
+    small = np.zeros([n // 2 for n in screen.shape[1:]], np.float32)
     small[surface.window] = turned
     edge[:] = F.interpolate(torch.from_numpy(small)[None, None], size=edge.shape, mode="bilinear", align_corners=False)[0, 0]
     edge[np.isfinite(depth)] *= 0.35  # organs show through

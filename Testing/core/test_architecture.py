@@ -96,9 +96,10 @@ def test_the_core_runs_without_slicer_and_never_touches_torchvision(file):
 
 
 def test_only_the_command_line_prints(file):
-    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    printing = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
-    assert not printing or part_of(file) == "cli"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree.body = [each for each in tree.body if "__main__" not in ast.unparse(each)]  # what a file does when run itself
+    names = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert "print" not in names or part_of(file) == "cli"
 
 
 def test_the_front_door_opens_without_loading_anything_heavy():
