@@ -6,9 +6,7 @@ one patient on every grid: oblique, left-handed, coarse or fine.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 

@@ -126,7 +126,11 @@ def without(shape: Shape, *holes: Shape) -> Shape:
 
 def within(shape: Shape, hull: Shape, depth_mm: float = 0.0) -> Shape:
     """The part of the shape that lies `depth_mm` or more below the surface of `hull`."""
-    return Shape(lambda x, y, z: np.maximum(shape.field(x, y, z), hull.field(x, y, z) + np.float32(depth_mm)), shape.low, shape.high)
+
+    def field(x, y, z):
+        return np.maximum(shape.field(x, y, z), hull.field(x, y, z) + np.float32(depth_mm))
+
+    return Shape(field, shape.low, shape.high)
 
 
 def above(shape: Shape, point: Sequence[float], normal: Sequence[float]) -> Shape:

@@ -69,8 +69,8 @@ def test_a_seed_is_repeatable_and_another_is_another_patient():
 
 def test_left_is_left_in_ras(patient):
     _, labels = patient
-    right, left, middle_of_body = (_centre(labels, name)[0] for name in ("parotid_gland_right", "parotid_gland_left", "spinal_cord"))
-    assert right > middle_of_body + 30 and left < middle_of_body - 30
+    right, left, cord = (_centre(labels, name)[0] for name in ("parotid_gland_right", "parotid_gland_left", "spinal_cord"))
+    assert right > cord + 30 and left < cord - 30
 
 
 def test_organs_lie_as_in_people(patient):

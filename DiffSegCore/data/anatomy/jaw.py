@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..canvas import Part
-from ..shapes import ellipsoid, joined, mirrored, on_the_left, tube, without
+from ..shapes import Shape, ellipsoid, joined, mirrored, on_the_left, tube, without
 from .individual import Individual, soft
 from .labels import MANDIBLE, PAROTID_LEFT, PAROTID_RIGHT
 
@@ -39,7 +37,7 @@ def parotids(who: Individual) -> list[Part]:
     return [soft(right, hu, PAROTID_RIGHT), soft(on_the_left(left), hu + who.near(0, 4), PAROTID_LEFT)]
 
 
-def _parotid(who: Individual):
+def _parotid(who: Individual) -> Shape:
     """Superficial lobe over the edge of the ramus, deep lobe behind it."""
     size, centre = who.sized((10.5, 15, 23)), who.moved((60, -40, 10), 1.5)
     superficial = ellipsoid(centre, size)

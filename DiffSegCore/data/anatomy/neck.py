@@ -30,7 +30,8 @@ def _gaps(who: Individual) -> Part:
 
 def vessels_and_glands(who: Individual) -> list[Part]:
     carotid = tube(who.moved([(24, -42, -118), (25, -40, -60), (29, -44, -20), (28, -48, 28)], 2), (4, 4, 3.5, 3))
-    jugular = tube(who.moved([(32, -46, -112), (36, -48, -60), (38, -52, -10), (34, -56, 28)], 2), np.array((6, 6, 6, 4)) * who.factor(0.2))
+    beside = who.moved([(32, -46, -112), (36, -48, -60), (38, -52, -10), (34, -56, 28)], 2)
+    jugular = tube(beside, np.array((6, 6, 6, 4)) * who.factor(0.2))
     thyroid = ellipsoid((16, -30, -92), who.sized((8, 9, 20), 0.15))
     submandibular = ellipsoid(who.moved((36, -4, -32), 2), who.sized((10, 16, 13), 0.1))
     masseter = tube([(58, -2, 38), (54, 0, -14)], (8, 7), (0.8, 1.9, 1))

@@ -35,9 +35,10 @@ def _vertebra(who: Individual, level: float, canal: float, size: float) -> list[
     disc_level = level - 8 * size
     front = canal + 7 + 10 * size
     disc = ellipsoid((0, front, disc_level), (13 * size, 9.5 * size, 2.8))
-    arch = tube([(13 * size, front - 4, level), (13 * size, canal - 4, level - 2), (0, canal - 12 * size, level - 5)], (5 * size, 4 * size, 4 * size))
+    back = canal - 12 * size
+    arch = tube([(13 * size, front - 4, level), (13 * size, canal - 4, level - 2), (0, back, level - 5)], np.array((5, 4, 4)) * size)
     transverse = tube([(12 * size, front - 2, level - 2), (24 * size, front - 5, level - 3)], (4.5, 4))
-    spinous = tube([(0, canal - 12 * size, level - 5), (0, canal - 34 * size, level - 13)], (3.2, 4), (1, 1, 1.5))
+    spinous = tube([(0, back, level - 5), (0, canal - 34 * size, level - 13)], (3.2, 4), (1, 1, 1.5))
     bone = joined(mirrored(joined(arch, transverse)), spinous, blend_mm=2)
     return [Part(disc, ((0.0, who.near(90, 15)),)), Part(bone, who.bone(who.near(0.75, 0.05), 2.5, 0.5))]
 

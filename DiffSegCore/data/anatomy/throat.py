@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..canvas import Part
-from ..shapes import above, ellipsoid, joined, mirrored, tube, without
+from ..shapes import above, ellipsoid, joined, mirrored, tube
 from .individual import AIR, Individual
 from .labels import ESOPHAGUS, LARYNX
 

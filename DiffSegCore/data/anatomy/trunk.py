@@ -34,7 +34,8 @@ def _rib(who: Individual, level: float) -> Part:
     """Half a sloping ring round the apex of the lung, on both sides."""
     height = np.sqrt(max(0.15, 1 - ((level + 8 + 232) / 130) ** 2))
     angle = np.radians(np.linspace(-80, 75, 8))
-    ring = np.stack([76 + 66 * height * np.cos(angle) - 12 * (angle > 1) - 8, -82 + 84 * height * np.sin(angle), level - 16 * np.sin(angle)], -1)
+    right = 68 + 66 * height * np.cos(angle) - 12 * (angle > 1)
+    ring = np.stack([right, -82 + 84 * height * np.sin(angle), level - 16 * np.sin(angle)], -1)
     return Part(mirrored(tube(ring, 3.6, (1, 1, 1.7))), who.bone(0.6, 2.0, 0.25))
 
 
