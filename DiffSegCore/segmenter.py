@@ -86,7 +86,7 @@ class Segmenter:
                         "less is seen around each voxel, and organs may be less exact.",)
 
     def _stitched(self, image: Tensor, search: Box, window: tuple[int, int, int], progress: Progress) -> Tensor:
-        logits = torch.full((len(self.model.organs) + 1, *image.shape[1:]), -SURE)
+        logits = torch.full((*image.shape[1:], len(self.model.organs) + 1), -SURE).movedim(-1, 0)  # laid out as the network's
         logits[0] = SURE
         windows = plan_windows(search, window, image.shape[1:], self.overlap)
         air = self.model.preprocessing.intensity_knots[0][1]

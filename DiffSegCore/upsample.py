@@ -57,7 +57,7 @@ def taps(positions: np.ndarray, size: int, device: torch.device) -> Tensor:
 def _parallel(logits: Tensor, axes: list[Taps], labels: np.ndarray, progress: Progress) -> None:
     """Layer by layer of model cells: what lies in plane is interpolated once for all native planes of the layer."""
     along, rows, columns = axes
-    winners = torch.stack([largest_channel(logits[:, k]) for k in range(logits.shape[1])])
+    winners = _winners(logits)
     mixed = mixed_cells(winners)
     layers = torch.unique(along.low).tolist()
     for done, low in enumerate(layers):
@@ -86,7 +86,7 @@ def _oblique(logits: Tensor, index_map: np.ndarray, labels: np.ndarray, progress
     """Native plane by plane, every voxel with its own cell."""
     shape = logits.shape[1:]
     flat = logits.reshape(len(logits), -1)
-    winners = largest_channel(flat).view(shape)
+    winners = _winners(logits)
     mixed = mixed_cells(winners).flatten()
     j, i = np.ogrid[:labels.shape[1], :labels.shape[2]]
     for k in range(len(labels)):
@@ -126,6 +126,11 @@ def largest_channel(logits: Tensor) -> Tensor:
         result.masked_fill_(logits[channel] > best, channel)
         torch.maximum(best, logits[channel], out=best)
     return result
+
+
+def _winners(logits: Tensor) -> Tensor:
+    """largest_channel of logits in any memory layout, (C, k, j, i) to (k, j, i)."""
+    return torch.stack([largest_channel(logits[:, k].contiguous()) for k in range(logits.shape[1])])
 
 
 def mixed_cells(winners: Tensor) -> Tensor:
