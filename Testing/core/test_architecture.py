@@ -14,12 +14,12 @@ CORE = Path(__file__).resolve().parents[2] / "DiffSegCore"
 FLOORS = (
     {"errors", "progress", "files", "geometry", "organs", "resources"},
     {"volume", "itk", "dicom", "segnrrd", "reading", "writing", "organ_volumes"},
-    {"resample", "upsample", "preprocess", "windows"},
+    {"resample", "upsample", "preprocess", "windows", "suitability"},
     {"data", "diffusion"},
     {"networks"},
     {"model", "registry"},
     {"segmenter"},
-    {"surfaces", "metrics", "evaluation", "pictures3d", "pictures", "training", "session"},
+    {"metrics", "evaluation", "pictures3d", "pictures", "training", "session"},
     {"demo", "service"},
     {"cli", "__main__"},
 )
