@@ -20,7 +20,6 @@ from .volume import LabelMap, Volume
 
 BACKGROUND = (0.055, 0.067, 0.082)
 SKIN_HU = -300.0
-DEPTH_STEP = 4  # pixels to a step along the ray: organs are smooth over that, and the crossing is interpolated
 _LIGHT = np.array((-0.45, -0.55, -0.70))  # towards the light in (right, down, away): from above, to the left of the viewer
 _SKIN_GRID_MM = 4.0
 
@@ -41,7 +40,7 @@ class Camera:
 
 
 def surfaces(labels: LabelMap, colors: Mapping[int, Sequence[float]], *, skin: tuple[Tensor, Geometry] | None = None,
-             pixels: int = 640, camera: Camera = Camera()) -> np.ndarray:
+             pixels: int = 600, camera: Camera = Camera()) -> np.ndarray:
     """The organs of `colors` (id -> RGB 0..1) as a picture: (pixels, pixels, 3) float 0..1.
 
     skin: what `skin_of` found, drawn as a translucent shell.
@@ -85,13 +84,13 @@ class _Surface:
 
 
 def _screen(grids: Sequence[Geometry], camera: Camera, pixels: int, room: float) -> Geometry:
-    """One plane of the view, `room` times as large as what the grids need; K steps are DEPTH_STEP pixels long."""
+    """One plane of the view, `room` times as large as what the grids need, in cubes as deep as a pixel."""
     axes = camera.axes()
     corners = np.concatenate([_corners(grid) for grid in grids]) @ axes.T  # mm: away, down, right
     low, high = corners.min(axis=0), corners.max(axis=0)
     step = max(high[1] - low[1], high[2] - low[2]) * room / pixels
     matrix = np.eye(4)
-    matrix[:3, :3] = (axes * [[DEPTH_STEP * step], [step], [step]])[::-1].T
+    matrix[:3, :3] = axes[::-1].T * step
     first = (low + high)[1:] / 2 - (pixels - 1) / 2 * step
     matrix[:3, 3] = np.array([low[0], *first]) @ axes
     return Geometry((1, pixels, pixels), matrix)
@@ -122,22 +121,30 @@ def _blur(field: Tensor) -> Tensor:
 
 def _cast(field: Tensor, grid: Geometry, level: float, screen: Geometry) -> _Surface | None:
     """Where rays along K first rise above `level`, on the part of the screen that the field covers."""
-    seen = screen.to_index(grid.to_ras(np.stack(np.meshgrid(*((0, n - 1) for n in grid.shape), indexing="ij"), -1)))
-    near, far = np.floor(seen.min(axis=(0, 1, 2))).astype(int), np.ceil(seen.max(axis=(0, 1, 2))).astype(int) + 1
+    pixel = screen.spacing[1]
+    step = max(min(grid.spacing), 2 * pixel)  # mm along a ray: a field is smooth over a voxel, and the crossing interpolated
+    rays = _deepened(screen, step)
+    corners = rays.to_index(grid.to_ras(np.stack(np.meshgrid(*((0, n - 1) for n in grid.shape), indexing="ij"), -1)))
+    near, far = np.floor(corners.min(axis=(0, 1, 2))).astype(int), np.ceil(corners.max(axis=(0, 1, 2))).astype(int) + 1
     box = Box(tuple(near), tuple(far)).intersect(Box((near[0], 0, 0), (far[0], *screen.shape[1:])))
     if box.is_empty:
         return None
-    values = _seen(field, grid, screen.crop(box))
-    values = F.pad(values, (0, 0, 0, 0, 1, 0))  # the ray starts outside
+    values = F.pad(_seen(field, grid, rays.crop(box)), (0, 0, 0, 0, 1, 0))  # a ray starts outside
     above = values > level
     first = above.to(torch.uint8).argmax(dim=0, keepdim=True).clamp_min(1)
     here, before = values.gather(0, first), values.gather(0, first - 1)
-    away = (first - (here - level) / (here - before).clamp_min(1e-6) - 1 + box.start[0])[0]
-    slope = [_slope(values, first, axis, reach) for axis, reach in ((2, DEPTH_STEP), (1, DEPTH_STEP), (0, 1))]
-    normal = -torch.stack(slope) / torch.tensor(screen.spacing[::-1])[:, None, None]
+    depth = (first - (here - level) / (here - before).clamp_min(1e-6) - 1 + box.start[0])[0] * step
+    reach = max(1, round(step / pixel))
+    normal = -torch.stack([_slope(values, first, 2, reach) / pixel, _slope(values, first, 1, reach) / pixel, _slope(values, first, 0, 1) / step])
     normal = normal / normal.norm(dim=0).clamp_min(1e-6)
-    depth = torch.where(above.any(dim=0), away * screen.spacing[0], torch.inf)
-    return _Surface(box.slices[1:], depth.numpy(), normal.numpy())
+    return _Surface(box.slices[1:], torch.where(above.any(dim=0), depth, torch.inf).numpy(), normal.numpy())
+
+
+def _deepened(screen: Geometry, step_mm: float) -> Geometry:
+    """The same pixels with another step along the rays."""
+    matrix = screen.ijk_to_ras.copy()
+    matrix[:3, 2] *= step_mm / screen.spacing[0]
+    return Geometry(screen.shape, matrix)
 
 
 def _seen(field: Tensor, grid: Geometry, view: Geometry) -> Tensor:
