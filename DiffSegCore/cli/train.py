@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from typing import Any
 
 from ..training import command
@@ -17,6 +19,9 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if not sys.stderr.isatty():  # a log file gets a line a validation instead of a bar
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with bar() as progress:
         path = command.run(args, progress)
-    print(f"{path}\nTry it: diffseg segment INPUT -o OUTPUT --model {path}")
+    if path:
+        print(f"{path}\nTry it: diffseg segment INPUT -o OUTPUT --model {path}")

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="instead of the recipe's number of steps")
 
 
-def run(args: argparse.Namespace, progress: Progress = silent) -> Path:
-    """Train as the arguments say and return the model file's path."""
+def run(args: argparse.Namespace, progress: Progress = silent) -> Path | None:
+    """Train as the arguments say and return the model file's path, in the first of several processes; None in the others."""
     try:
         from lightning.fabric import Fabric
         from lightning.fabric.loggers import TensorBoardLogger
@@ -39,7 +39,8 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> Path:
     fabric = Fabric(accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[args.device], devices=args.devices, num_nodes=args.nodes,
                     strategy=_strategy(args.devices * args.nodes), precision=_precision(args.device), loggers=logger)
     fabric.launch()
-    return train_head(recipe, args.data, args.out, fabric, resume=args.resume, progress=progress if fabric.is_global_zero else silent)
+    path = train_head(recipe, args.data, args.out, fabric, resume=args.resume, progress=progress if fabric.is_global_zero else silent)
+    return path if fabric.is_global_zero else None
 
 
 def _strategy(processes: int):

@@ -100,7 +100,8 @@ def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -
     """Score the averaged weights on the first process, keep them if they are the best so far, and checkpoint everything."""
     score = fabric.broadcast(task.score(state["averaged"].module) if fabric.is_global_zero else 0.)
     fabric.log("validation score", score, state["step"])
-    log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
+    if fabric.is_global_zero:
+        log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
     if score > state["best"]:
         state["best"] = score
         if fabric.is_global_zero:

@@ -41,3 +41,11 @@ def test_the_gradient_is_finite_whatever_was_drawn():
         logits = (100 * torch.randn(SHAPE)).requires_grad_()
         organ_loss(logits, torch.zeros(1, 2, 2, 2, dtype=torch.long), known).backward()
         assert logits.grad.isfinite().all()
+
+
+def test_a_batchs_loss_is_the_mean_of_its_patches_losses():
+    """Else two processes with half of the batch each would learn something else than one process with all of it."""
+    logits, target = torch.randn(2, *SHAPE[1:]), torch.zeros(2, 2, 2, 2, dtype=torch.long)
+    target[0, 0, 0] = torch.tensor([1, 2])  # one patch shows both organs, the other none
+    each = [organ_loss(logits[n:n + 1], target[n:n + 1], BOTH) for n in range(2)]
+    torch.testing.assert_close(organ_loss(logits, target, BOTH.repeat(2, 1)), torch.stack(each).mean())
