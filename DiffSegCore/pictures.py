@@ -219,18 +219,18 @@ def _legend(axes: Any, found: Sequence[OrganVolume]) -> None:
     """Colour, title and ml of each organ, in two columns where they are many; the largest ones where they are too many."""
     shown = sorted(sorted(found, key=lambda each: -each.ml)[:2 * _LEGEND_ROWS], key=lambda each: each.id)
     columns = 1 if len(shown) <= _LEGEND_ROWS else 2
-    rows, size = -(-len(shown) // columns), 10.5 if columns == 1 else 7.5
+    rows, size = -(-len(shown) // columns), 10.5 if columns == 1 else 7.0
     axes.set(xlim=(0, columns), ylim=(max(rows, 8) + 1.5, -1.2), facecolor=BACKGROUND)
     for place, each in enumerate(shown):
         x, y = divmod(place, rows)
         color = _TEXT if each.ml else _FAINT
         axes.scatter(x + 0.05 * columns, y, s=7 * size, color=[each.color], marker="s", alpha=1 if each.ml else 0.35)
-        axes.text(x + 0.10 * columns, y, each.title, color=color, size=size, va="center")
+        axes.text(x + 0.10 * columns, y, each.title if columns == 1 or len(each.title) <= 19 else f"{each.title[:18]}…", color=color, size=size, va="center")
         axes.text(x + 0.97, y, f"{_ml(each.ml)} ml" if each.ml else "not found", color=color, size=size, ha="right", va="center")
     if not found:
         axes.text(0.05, 0, "Nothing was found.", color=_FAINT, size=size, va="center")
     elif len(shown) < len(found):
-        axes.text(0.05, rows + 0.3, f"and {len(found) - len(shown)} smaller ones", color=_FAINT, size=size, va="center")
+        axes.text(0.05, rows + 0.3, f"and {len(found) - len(shown)} more, smaller or not found", color=_FAINT, size=size, va="center")
     _bare(axes)
 
 

@@ -1,0 +1,39 @@
+"""A small CT and a small model, for tests of everything round them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.model import Model, save_model
+from DiffSegCore.networks import build
+from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.volume import Volume
+from DiffSegCore.writing import write_volume
+
+ORGANS = ("brainstem", "mandible")
+
+
+def toy_geometry(shape: tuple[int, int, int] = (20, 24, 28), mm: float = 4.0) -> Geometry:
+    return Geometry(shape, np.diag([mm, mm, mm, 1.0]))
+
+
+def toy_ct(path: Path, shape: tuple[int, int, int] = (20, 24, 28)) -> Path:
+    """A block of water in air."""
+    array = np.full(shape, -1000, np.int16)
+    array[tuple(slice(n // 5, n - n // 5) for n in shape)] = 40
+    write_volume(Volume(array, toy_geometry(shape), "CT"), path)
+    return path
+
+
+def toy_model(path: Path, widths: tuple[int, ...] = (8, 16)) -> Path:
+    """Untrained weights: it finds something somewhere, the same each time."""
+    torch.manual_seed(3)
+    architecture = {"kind": "organs", "organs": len(ORGANS), "encoder": {"widths": list(widths)}}
+    preprocessing = Preprocessing((4.0, 4.0, 4.0), ((-1000.0, -1.0), (1000.0, 1.0)), "CT")
+    card = {"title": "A toy", "data": "nothing", "licence": "CC0", "dice": {"brainstem": 0.5, "mandible": 0.7}}
+    save_model(Model(build(architecture).eval(), architecture, preprocessing, ORGANS, (16, 16, 16), card), path)
+    return path
