@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -89,7 +89,8 @@ def atomic_together(*paths: str | Path) -> Iterator[tuple[Path, ...]]:
         raise refusal from error
     finally:
         for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # a place where no file can be made refuses its removal, too
+                temporary.unlink()
 
 
 def _beside(target: Path) -> Path:
