@@ -13,6 +13,7 @@ from .errors import BadInput
 from .geometry import Box, Geometry
 from .model import Model
 from .organ_volumes import organ_volumes
+from .pieces import without_specks
 from .preprocess import body_box, native_labels, to_model_grid
 from .progress import Progress, part, silent
 from .suitability import concerns, doubtful_sizes
@@ -61,6 +62,7 @@ class Segmenter:
         if box is not None:
             search = _on_grid(box, volume.geometry, grid)
         logits, shortage = self._logits(image, search, part(progress, 0.1, 0.85))
+        logits = without_specks(logits, self.model.card.get("smallest_piece", 0))
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
         doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)

@@ -52,6 +52,7 @@ HEAD_NECK = HeadRecipe(
           "licence": "Apache-2.0",
           "for": "head and neck CT as planned for radiotherapy, at about 4 mm: a start that a person corrects",
           "not_for": "clinical decisions; other body parts; structures finer than 4 mm",
+          "smallest_piece": .3,
           "field_of_view_mm": [[190, 260, 260], [420, 650, 650]]},
 )
 
