@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..progress import Progress, silent
 
-_FORMAT = "{desc:<28.28} {bar:30} {percentage:3.0f} %  {remaining} left"
+_FORMAT = "{desc:<32.32} {bar:30} {percentage:3.0f} %  {remaining} left"
 _AMBER, _PLAIN = "\033[33m", "\033[0m"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +176,7 @@ def test_stopped_in_the_middle_it_leaves_no_file(tmp_path, stop):
     out.mkdir()
     line = [sys.executable, "-m", "DiffSegCore", "segment", str(ct), "-o", str(out / "organs.seg.nrrd"), "--model", str(model), "--device", "cpu"]
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # on no columns nothing is drawn
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, env={**os.environ, "OMP_NUM_THREADS": "1"})
     os.close(end)
     seen = b""
