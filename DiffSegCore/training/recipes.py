@@ -41,7 +41,7 @@ HEAD_NECK = HeadRecipe(
     preprocessing=Preprocessing(spacing_mm=(2.5, 4., 4.), intensity_knots=CT_KNOTS, modality="CT"),
     organs=("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left", "esophagus", "larynx", "mandible"),
     window=(48, 48, 48),
-    budget=Budget(steps=3600, batch=2, learning_rate=1.5e-3, validate_every=900),
+    budget=Budget(steps=5000, batch=2, learning_rate=1.5e-3, validate_every=1000),
     label_file="oar",
     empty_is_undrawn=True,  # clinics contour what the plan needs
     phantoms=32,

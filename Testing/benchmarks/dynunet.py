@@ -86,7 +86,7 @@ def load(path: str | Path) -> Callable[[Volume], LabelMap]:
     def segment(volume: Volume) -> LabelMap:
         image, geometry = to_model_grid(volume, RECIPE.preprocessing)
         with torch.inference_mode():
-            logits = sliding_window_inference(image[None], RECIPE.window, 2, net, overlap=.5, mode="gaussian", padding_mode="constant", cval=-1.)
+            logits = sliding_window_inference(image[None], RECIPE.window, 2, net, mode="gaussian", padding_mode="constant", cval=-1.)
         channels = native_labels(logits[0], geometry, volume.geometry)
         return LabelMap(ids[channels], volume.geometry, {organ(name).id: name for name in RECIPE.organs})
 
