@@ -14,7 +14,7 @@ CORE = Path(__file__).resolve().parents[2] / "DiffSegCore"
 FLOORS = (
     {"errors", "progress", "files", "geometry", "organs", "resources"},
     {"volume", "itk", "dicom", "segnrrd", "reading", "writing", "organ_volumes"},
-    {"resample", "upsample", "preprocess", "windows", "suitability", "pieces"},
+    {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "pieces"},
     {"data", "diffusion"},
     {"networks"},
     {"model", "registry"},
