@@ -1,22 +1,24 @@
 """One linear resample from any grid to another, in slabs, without a float copy of the whole volume."""
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .geometry import Geometry
+from .linear import Taps, parallel_axes, taps
 from .progress import Progress, silent
 
-DRIFT = 1e-3           # voxels an axis may stray over the whole grid and still count as parallel
-EDGE = 1e-6           # voxels of rounding granted to a position on the volume's edge
-SLAB_VOXELS = 1 << 22  # voxels turned to float at a time: 16 MB
+EDGE = 1e-6             # voxels of rounding granted to a position on the volume's edge
+SLAB_VOXELS = 1 << 20   # voxels turned to float at a time: 4 MB, about what a cache holds
 
 
 def resample(array: np.ndarray, native: Geometry, target: Geometry, *, outside: float = 0.0,
-             progress: Progress = silent) -> torch.Tensor:
+             progress: Progress = silent) -> Tensor:
     """Values of `array` (K, J, I) on the voxel centres of `target`: float32, target.shape.
 
     Trilinear, after a mean over whole blocks of floor(target spacing / own spacing) voxels where that is two or
@@ -26,13 +28,15 @@ def resample(array: np.ndarray, native: Geometry, target: Geometry, *, outside: 
     index_map = target.index_map(native)
     if (native_of := parallel_axes(index_map, target.shape)) is None:
         return _oblique(array, native, target, outside, progress)
-    matrices = []
+    axes, beyond = [], []
     for axis in range(3):
         to = native_of.index(axis)
         positions = index_map[axis, to] * np.arange(target.shape[to]) + index_map[axis, 3]
-        blocks = block_size(native.spacing[axis], target.spacing[to])
-        matrices.append(axis_matrix(positions, native.shape[axis], blocks))
-    stored = _apply(array, matrices, outside, progress)
+        axes.append(Axis.at(positions, native.shape[axis], block_size(native.spacing[axis], target.spacing[to])))
+        beyond.append(torch.from_numpy(~_inside(positions, native.shape[axis])).nonzero()[:, 0])
+    stored = _separable(array, axes, outside, progress)
+    for axis, where in enumerate(beyond):
+        stored.index_fill_(axis, where, outside)
     return stored.permute(native_of).contiguous()
 
 
@@ -41,22 +45,40 @@ def block_size(own_mm: float, wanted_mm: float) -> int:
     return max(1, int(wanted_mm / own_mm + 1e-3))
 
 
-def axis_matrix(positions: np.ndarray, size: int, block: int) -> torch.Tensor:
-    """Resampling along one axis as a matrix (positions, size): block mean, then linear; an all-zero row is outside."""
-    means = block_matrix(size, block)
-    at = np.clip(_in_blocks(positions, block), 0, len(means) - 1)
-    low = np.minimum(at.astype(np.int64), max(len(means) - 2, 0))
-    high = np.minimum(low + 1, len(means) - 1)
-    matrix = means[low] * (1 - (at - low))[:, None] + means[high] * (at - low)[:, None]
-    return torch.from_numpy((matrix * _inside(positions, size)[:, None]).astype(np.float32))
+@dataclass(frozen=True)
+class Axis:
+    """Resampling along one axis of `size` samples: means of blocks, then linear between them.
 
+    Block b averages samples b*block ... (b+1)*block - 1; the last repeats the border sample where they run out.
+    """
 
-def block_matrix(size: int, block: int) -> np.ndarray:
-    """(blocks, size): row b averages voxels b*block ... (b+1)*block - 1; the last repeats the border where they run out."""
-    count = -(-size // block)
-    matrix = np.zeros((count, size))
-    np.add.at(matrix, (np.arange(count * block) // block, np.minimum(np.arange(count * block), size - 1)), 1 / block)
-    return matrix
+    size: int
+    block: int
+    taps: Taps
+
+    @classmethod
+    def at(cls, positions: np.ndarray, size: int, block: int) -> Axis:
+        return cls(size, block, taps(_in_blocks(positions, block), -(-size // block)))
+
+    def along(self, x: Tensor, dim: int) -> Tensor:
+        x = self._means(x, dim) if self.block > 1 else x
+        weight = self.taps.weight.view([-1 if axis == dim else 1 for axis in range(x.ndim)])
+        return torch.lerp(x.index_select(dim, self.taps.low), x.index_select(dim, self.taps.high), weight)
+
+    def matrix(self) -> Tensor:
+        """The same as a matrix, (positions, size)."""
+        return self.along(torch.eye(self.size), 0)
+
+    def _means(self, x: Tensor, dim: int) -> Tensor:
+        whole, rest = divmod(self.size, self.block)
+        first = [slice(None)] * dim
+        mean = x[(*first, slice(0, whole * self.block, self.block))].clone()
+        for offset in range(1, self.block):
+            mean += x[(*first, slice(offset, whole * self.block, self.block))]
+        if rest:
+            last, border = x.narrow(dim, whole * self.block, rest), x.narrow(dim, self.size - 1, 1)
+            mean = torch.cat([mean, last.sum(dim, keepdim=True) + border * (self.block - rest)], dim)
+        return mean.div_(self.block)
 
 
 def _in_blocks(positions: Any, block: int) -> Any:
@@ -68,50 +90,31 @@ def _inside(positions: Any, size: int) -> Any:
     return (positions >= -0.5 - EDGE) & (positions <= size - 0.5 + EDGE)
 
 
-def parallel_axes(index_map: np.ndarray, shape: tuple[int, ...]) -> list[int] | None:
-    """For each axis of the target the native axis parallel to it, or None for an oblique pair of grids."""
-    drift = np.abs(index_map[:3, :3]) * np.asarray(shape)
-    native_of = [int(axis) for axis in np.abs(index_map[:3, :3]).argmax(axis=0)]
-    if sorted(native_of) != [0, 1, 2]:
-        return None
-    drift[native_of, range(3)] = 0
-    return native_of if drift.max() < DRIFT else None
-
-
-def _apply(array: np.ndarray, matrices: list[torch.Tensor], outside: float, progress: Progress) -> torch.Tensor:
-    """All three axis matrices in storage order: in plane slab by slab, then summed into the planes it touches."""
-    along, rows, columns = matrices
-    result = torch.zeros(len(along), len(rows) * len(columns))
-    step = max(1, SLAB_VOXELS // max(1, array[0].size))
+def _separable(array: np.ndarray, axes: list[Axis], outside: float, progress: Progress) -> Tensor:
+    """All three axes in storage order: each slab in plane, then summed into the planes it touches."""
+    along, rows, columns = axes
+    weights, shape = along.matrix(), [len(axis.taps.low) for axis in axes]
+    result = torch.zeros(shape[0], shape[1] * shape[2])
+    step = max(1, SLAB_VOXELS // array[0].size)
     for start in range(0, len(array), step):
         progress(start / len(array), "Resampling")
-        weights = along[:, start:start + step]
-        touched = weights.any(dim=1).nonzero()[:, 0]
+        here = weights[:, start:start + step]
+        touched = here.any(dim=1).nonzero()[:, 0]
         if len(touched):
-            slab = _floats(array[start:start + step], np.float32, outside) - outside
-            plane = _banded(columns, _banded(rows, slab).transpose(1, 2)).transpose(1, 2)
-            result[touched] += weights[touched] @ plane.reshape(len(slab), -1)
-    return result.add_(outside).view(len(along), len(rows), len(columns))
+            into = slice(int(touched[0]), int(touched[-1]) + 1)
+            slab = _floats(array[start:start + step], np.float32, outside)
+            plane = columns.along(rows.along(slab, 1), 2)
+            result[into].addmm_(here[into], plane.view(len(slab), -1))
+    return result.view(shape)
 
 
-def _floats(part: np.ndarray, dtype: type, outside: float) -> torch.Tensor:
+def _floats(part: np.ndarray, dtype: type, outside: float) -> Tensor:
     """A float copy in which NaN and infinity, which a weight of zero would spread, are `outside`."""
-    return torch.from_numpy(part.astype(dtype)).nan_to_num_(outside, outside, outside)
+    floats = torch.from_numpy(part.astype(dtype))
+    return floats.nan_to_num_(outside, outside, outside) if part.dtype.kind == "f" else floats
 
 
-def _banded(matrix: torch.Tensor, slab: torch.Tensor, rows: int = 64) -> torch.Tensor:
-    """matrix @ slab for every plane of the slab, in bands of rows, so that the zeros far from the diagonal cost nothing."""
-    result = slab.new_zeros(slab.shape[0], len(matrix), slab.shape[2])
-    for start in range(0, len(matrix), rows):
-        band = matrix[start:start + rows]
-        used = band.any(dim=0).nonzero()[:, 0]
-        if len(used):
-            first, last = int(used[0]), int(used[-1]) + 1
-            result[:, start:start + rows] = band[:, first:last] @ slab[:, first:last]
-    return result
-
-
-def _oblique(array: np.ndarray, native: Geometry, target: Geometry, outside: float, progress: Progress) -> torch.Tensor:
+def _oblique(array: np.ndarray, native: Geometry, target: Geometry, outside: float, progress: Progress) -> Tensor:
     """Block means in storage order, then grid_sample on the part of them that each slab of the target sees.
 
     In float64: with float32 coordinates 512 voxels across an edge of 1000 HU moves by .1 HU.
@@ -119,9 +122,9 @@ def _oblique(array: np.ndarray, native: Geometry, target: Geometry, outside: flo
     index_map = target.index_map(native)
     blocks = [block_size(native.spacing[axis], target.spacing[int(np.abs(index_map[axis, :3]).argmax())])
               for axis in range(3)]
-    means = _block_means(array, blocks, progress)
+    means = _block_means(array, blocks, outside, progress)
     result = torch.empty(target.shape)
-    step = max(1, SLAB_VOXELS // 4 // (target.shape[1] * target.shape[2]))
+    step = max(1, SLAB_VOXELS // (target.shape[1] * target.shape[2]))
     for start in range(0, target.shape[0], step):
         progress(start / target.shape[0], "Resampling")
         stop = min(start + step, target.shape[0])
@@ -130,22 +133,22 @@ def _oblique(array: np.ndarray, native: Geometry, target: Geometry, outside: flo
     return result
 
 
-def _block_means(array: np.ndarray, blocks: list[int], progress: Progress) -> np.ndarray:
+def _block_means(array: np.ndarray, blocks: list[int], outside: float, progress: Progress) -> np.ndarray:
     if blocks == [1, 1, 1]:
         return array
-    matrices = [torch.from_numpy(block_matrix(size, block).astype(np.float32)) for size, block in zip(array.shape, blocks)]
-    return _apply(array, matrices, 0.0, progress).numpy()
+    centres = [np.arange(-(-size // block)) * block + (block - 1) / 2 for size, block in zip(array.shape, blocks)]
+    axes = [Axis.at(*one) for one in zip(centres, array.shape, blocks)]
+    return _separable(array, axes, outside, progress).numpy()
 
 
-def _positions(index_map: np.ndarray, planes: tuple[int, int], shape: tuple[int, ...]) -> torch.Tensor:
+def _positions(index_map: np.ndarray, planes: tuple[int, int], shape: tuple[int, ...]) -> Tensor:
     """Native kji, float64 (3, planes, J, I), of the target's voxels in these planes."""
     k, j, i = (torch.arange(*span, dtype=torch.float64) for span in (planes, (0, shape[1]), (0, shape[2])))
     rows = torch.from_numpy(np.array(index_map[:3]))
     return torch.stack([row[0] * k[:, None, None] + row[1] * j[:, None] + row[2] * i + row[3] for row in rows])
 
 
-def _sampled(means: np.ndarray, at: torch.Tensor, size: tuple[int, ...], blocks: list[int],
-             outside: float) -> torch.Tensor:
+def _sampled(means: np.ndarray, at: Tensor, size: tuple[int, ...], blocks: list[int], outside: float) -> Tensor:
     """Trilinear values at native positions `at` (3, k, j, i) from the block means of a volume of that size."""
     inside = _inside(at[0], size[0]) & _inside(at[1], size[1]) & _inside(at[2], size[2])
     if not inside.any():

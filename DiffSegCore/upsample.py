@@ -5,25 +5,15 @@ on the largest channel, every point inside agrees too; only the other cells (a f
 """
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from .geometry import Geometry
+from .linear import Taps, parallel_axes, taps
 from .progress import Progress, silent
-from .resample import parallel_axes
 
 STAGE = "Labels on the scan's own grid"
-
-
-class Taps(NamedTuple):
-    """Linear interpolation along one axis: value = (1 - weight) * at[low] + weight * at[high]."""
-
-    low: Tensor
-    high: Tensor
-    weight: Tensor
 
 
 def native_labels(logits: Tensor, model_geometry: Geometry, native_geometry: Geometry,
@@ -43,15 +33,6 @@ def native_labels(logits: Tensor, model_geometry: Geometry, native_geometry: Geo
         stored = logits.permute(0, *(1 + axis for axis in axes))
         _parallel(stored, [taps(p, n, logits.device) for p, n in zip(positions, stored.shape[1:])], labels, progress)
     return labels
-
-
-def taps(positions: np.ndarray, size: int, device: torch.device) -> Tensor:
-    """Where float64 positions fall among `size` samples; beyond either end the border sample counts alone."""
-    at = np.maximum(positions, 0)
-    low = np.minimum(at.astype(np.int64), size - 1)
-    weight = np.minimum(at - low, 1).astype(np.float32)
-    high = np.minimum(low + 1, size - 1)
-    return Taps(*(torch.from_numpy(part).to(device) for part in (low, high, weight)))
 
 
 def _parallel(logits: Tensor, axes: list[Taps], labels: np.ndarray, progress: Progress) -> None:
