@@ -11,7 +11,8 @@ import sys
 import threading
 import traceback
 import warnings
-from typing import Sequence
+from contextlib import contextmanager
+from typing import Iterator, Sequence
 
 from .. import __version__
 from ..errors import BadInput
@@ -38,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return DONE
-    _stop_cleanly()
     try:
-        return _quietly(args)
+        with _stopping_cleanly():
+            return _quietly(args)
     except BadInput as error:
         return _refuse(args, str(error), WRONG_USE)
     except KeyboardInterrupt:
@@ -73,10 +74,17 @@ def _quietly(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _stop_cleanly() -> None:
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
     """Let `kill` unwind like Ctrl+C, so that no temporary file stays behind a stopped job."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is not threading.main_thread():  # only there may a program say what signals do
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse(args: argparse.Namespace, sentence: str, code: int) -> int:

@@ -164,6 +164,13 @@ def test_a_failure_is_a_sentence_and_1_and_shows_its_traceback_only_on_request(m
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_caller_in_python_keeps_its_own_signals(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(segment, "run", failing(RuntimeError()))
+    main(["segment", "in", "-o", "out.nrrd"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_python_m_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "DiffSegCore", "--version"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("diffseg ")
