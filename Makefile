@@ -28,6 +28,13 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
+# nnU-Net, a peer in the benchmarks, asks for torchvision, which breaks beside a CPU build of torch; its inference does without.
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable '.[bench]'
+	$(VENV)/bin/python -m pip install --no-deps nnunetv2==2.8.1 dynamic_network_architectures==0.4.4 \
+	  acvl_utils==0.2.6 batchgenerators==0.25.5 batchgeneratorsv2==0.3.6
+	@touch $@
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "DiffSeg needs Python 3.10, 3.11, 3.12 or 3.13 and found none; name one with: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c '$(SUPPORTED)' || { echo "$(PYTHON) is not Python 3.10 to 3.13; name another with: make PYTHON=/path/to/python3.12" >&2; exit 1; }
