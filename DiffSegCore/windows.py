@@ -51,16 +51,18 @@ def stitch(predict: Callable[[Tensor], Tensor], image: Tensor, windows: Sequence
     windows as `plan_windows` orders them; `outside` is the value beyond the image. Progress is told before each batch.
     """
     slab, seen = None, 0
-    for start, row in groupby(windows, key=lambda window: window.start[0]):
+    for start, row in ((start, list(row)) for start, row in groupby(windows, key=lambda window: window.start[0])):
         if slab is not None:
             yield from slab.finished(start)
-        for some in _batches(list(row), batch):
+        for some in _batches(row, batch):
             progress(seen / len(windows), f"Looking at window {seen + 1} of {len(windows)}")
-            logits = predict(torch.stack([cut(image, window, outside) for window in some]).to(device))
-            slab = slab or Slab(Box(windows[0].start, windows[-1].stop).clip(image.shape[1:]), windows[0].shape, logits)
+            parts = [cut(image, window, outside)[None] for window in some]
+            logits = predict((parts[0] if len(parts) == 1 else torch.cat(parts)).to(device))
+            slab = slab or Slab(Box(windows[0].start, windows[-1].stop).clip(image.shape[1:]), row, logits)
             for window, part in zip(some, logits):
                 slab.add(window, part)
             seen += len(some)
+        slab.weigh(row[0])
     yield from slab.finished(slab.region.stop[0])
 
 
@@ -79,45 +81,58 @@ class Slab:
     spread a weight over channels that come last, is two to three times slower.
     """
 
-    def __init__(self, region: Box, window: Sequence[int], logits: Tensor) -> None:
+    def __init__(self, region: Box, row: Sequence[Box], logits: Tensor) -> None:
+        window, channels = row[0].shape, logits.shape[1]
         self.depth = min(window[0], region.shape[0])
         self.region, self.first = region, region.start[0]
-        shape, channels = (self.depth, *region.shape[1:]), logits.shape[1]
-        self.weight = importance(window).to(logits.device)
+        shape = (self.depth, *region.shape[1:])
         self.weights = torch.zeros(shape, device=logits.device)
-        self.sums = torch.zeros((channels, *shape), device=logits.device)
-        self.spread = self.weight[None]
+        weight = importance(window).to(logits.device)
+        self.row_weights = torch.zeros((window[0], *region.shape[1:]), device=logits.device)  # every row lies alike in plane
+        for each in row:
+            _, part, place = self._overlap(each)
+            self.row_weights[(slice(None), *place)] += weight[(slice(None), *part)]
         if channels > 1 and logits.stride(1) == 1:
-            self.sums = self.sums.new_zeros(*shape, channels).movedim(-1, 0)
-            self.spread = self.weight[..., None].repeat(1, 1, 1, channels).movedim(-1, 0)
+            self.sums = weight.new_zeros(*shape, channels).movedim(-1, 0)
+            self.spread = weight[..., None].repeat(1, 1, 1, channels).movedim(-1, 0)
+        else:
+            self.sums, self.spread = weight.new_zeros(channels, *shape), weight[None]
 
     def add(self, window: Box, logits: Tensor) -> None:
+        planes, part, place = self._overlap(window)
+        for here, there in self._places(planes):
+            inside = (slice(None), slice(here.start - window.start[0], here.stop - window.start[0]), *part)
+            self.sums[(slice(None), there, *place)].addcmul_(logits[inside].float(), self.spread[inside])
+
+    def weigh(self, window: Box) -> None:
+        """Add the weights of the row of windows that begins with this one."""
+        for here, there in self._places(self._overlap(window)[0]):
+            self.weights[there] += self.row_weights[here.start - window.start[0]:here.stop - window.start[0]]
+
+    def _overlap(self, window: Box) -> tuple[slice, tuple[slice, slice], tuple[slice, slice]]:
+        """What a window shares with the region: planes of the image, rows and columns of the window and of the region."""
         inside = window.intersect(self.region)
-        _, *place = inside.shift([-start for start in self.region.start]).slices
-        planes, *part = inside.shift([-start for start in window.start]).slices
-        for here, there in self._places(inside.start[0], inside.stop[0]):
-            here = slice(here.start + planes.start, here.stop + planes.start)
-            self.sums[(slice(None), there, *place)].addcmul_(logits[(slice(None), here, *part)].float(), self.spread[(slice(None), here, *part)])
-            self.weights[(there, *place)] += self.weight[(here, *part)]
+        part = inside.shift([-start for start in window.start]).slices[1:]
+        return inside.slices[0], part, inside.shift([-start for start in self.region.start]).slices[1:]
 
     def finished(self, until: int) -> Iterator[tuple[Box, Tensor]]:
         """The planes below `until`, averaged, as views that hold until the next step; their room is free again then."""
         _, *start = self.region.start
         _, *stop = self.region.stop
-        for here, there in self._places(self.first, until):
+        for here, there in self._places(slice(self.first, until)):
             planes = self.sums[:, there].div_(self.weights[there])
-            yield Box((self.first + here.start, *start), (self.first + here.stop, *stop)), planes
+            yield Box((here.start, *start), (here.stop, *stop)), planes
             planes.zero_()
             self.weights[there].zero_()
         self.first = max(self.first, until)
 
-    def _places(self, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
-        """Planes start..stop, counted from `start`, and their places in the slab, cut where the slab begins anew."""
-        at = start
-        while at < stop:
+    def _places(self, planes: slice) -> Iterator[tuple[slice, slice]]:
+        """Planes of the image and their places in the slab, cut where the slab begins anew."""
+        at = planes.start
+        while at < planes.stop:
             there = at % self.depth
-            count = min(stop - at, self.depth - there)
-            yield slice(at - start, at - start + count), slice(there, there + count)
+            count = min(planes.stop - at, self.depth - there)
+            yield slice(at, at + count), slice(there, there + count)
             at += count
 
 
