@@ -111,9 +111,10 @@ class Slab:
 
     def _overlap(self, window: Box) -> tuple[slice, tuple[slice, slice], tuple[slice, slice]]:
         """What a window shares with the region: planes of the image, rows and columns of the window and of the region."""
-        inside = window.intersect(self.region)
-        part = inside.shift([-start for start in window.start]).slices[1:]
-        return inside.slices[0], part, inside.shift([-start for start in self.region.start]).slices[1:]
+        corners = zip(window.start, window.stop, self.region.start, self.region.stop)
+        spans = [(max(a, c), min(b, d), a, c) for a, b, c, d in corners]
+        part = tuple(slice(low - own, high - own) for low, high, own, _ in spans[1:])
+        return slice(*spans[0][:2]), part, tuple(slice(low - whole, high - whole) for low, high, _, whole in spans[1:])
 
     def finished(self, until: int) -> Iterator[tuple[Box, Tensor]]:
         """The planes below `until`, averaged, as views that hold until the next step; their room is free again then."""

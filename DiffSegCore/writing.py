@@ -30,13 +30,12 @@ def write_labels(labels: LabelMap, path: str | Path) -> None:
     unknown suffix, a place that cannot be written, and a JSON of that name that is something else.
     """
     path = Path(path)
+    check_labels_place(path)
     if suffix_of(path) == ".seg.nrrd":
         with atomic(path) as temporary:
             segnrrd.write(labels, temporary)
         return
-    _check_suffix(path, (*_NIFTI, *_ITK, ".seg.nrrd"))
     names = beside(path, ".json")
-    _check_ours(names)
     with atomic_together(path, names) as (temporary, temporary_names):
         _write_array(labels.ids, labels.geometry, temporary)
         temporary_names.write_text(json.dumps({"labels": _described(labels)}, indent=2) + "\n", encoding="utf-8")
@@ -57,9 +56,11 @@ def _check_suffix(path: Path, known: tuple[str, ...]) -> None:
         raise BadInput(f"Cannot write {path}: {suffix_of(path) or 'no suffix'} is not one of {', '.join(known)}.")
 
 
-def _check_ours(names: Path) -> None:
-    """Do not replace a JSON that was not written here."""
-    if not names.exists():
+def check_labels_place(path: Path) -> None:
+    """Refuse what `write_labels` would refuse, for callers with slow work before it: an unknown suffix, a JSON of that name not written here."""
+    _check_suffix(path, (*_NIFTI, *_ITK, ".seg.nrrd"))
+    names = beside(path, ".json")
+    if suffix_of(path) == ".seg.nrrd" or not names.exists():
         return
     try:
         ours = isinstance(json.loads(names.read_text(encoding="utf-8")).get("labels"), dict)

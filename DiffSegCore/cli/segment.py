@@ -52,7 +52,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _check_places(args: argparse.Namespace, outputs: list[Path]) -> None:
     from ..pictures import check_picture
+    from ..writing import check_labels_place
 
+    for path in outputs:
+        check_labels_place(path)
     if args.picture is not None:
         check_picture(args.picture)
     for path in [*outputs, *filter(None, [args.picture])]:

@@ -41,11 +41,11 @@ HEAD_NECK = HeadRecipe(
     preprocessing=Preprocessing(spacing_mm=(2.5, 4., 4.), intensity_knots=CT_KNOTS, modality="CT"),
     organs=("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left", "esophagus", "larynx", "mandible"),
     window=(48, 48, 48),
-    budget=Budget(steps=5000, batch=2, learning_rate=1.5e-3, validate_every=1000),
+    budget=Budget(steps=8000, batch=2, learning_rate=1.5e-3, validate_every=1000),
     label_file="oar",
     empty_is_undrawn=True,  # clinics contour what the plan needs
-    phantoms=32,
-    phantom_every=6,
+    phantoms=64,
+    phantom_every=3,
     card={"data": "OpenKBP head-and-neck CT (110 training, 15 validation cases of the official split; contours of the organs at risk "
                   "as clinics drew them), and synthetic phantoms",
           "data_licence": "OpenKBP: MIT (its repository); phantoms: Apache-2.0",
@@ -53,7 +53,7 @@ HEAD_NECK = HeadRecipe(
           "for": "head and neck CT as planned for radiotherapy, at about 4 mm: a start that a person corrects",
           "not_for": "clinical decisions; other body parts; structures finer than 4 mm",
           "smallest_piece": .3,
-          "field_of_view_mm": [[190, 260, 260], [420, 650, 650]]},
+          "field_of_view_mm": [[190, 240, 240], [420, 650, 650]]},
 )
 
 QUICK = HeadRecipe(

@@ -1,9 +1,9 @@
 """The plain strong baseline: MONAI's DynUNet on the same cases, patches, loss and wall time as our own network.
 
-    python Testing/benchmarks/dynunet.py --data ../shared/data/ct_hn_openkbp -o runs/dynunet --minutes 75
+    python Testing/benchmarks/dynunet.py --data ../shared/data/ct_hn_openkbp -o runs/dynunet --minutes 170
 
-It gets the real cases only (no phantoms), every default of MONAI, and the same augmentation; the learning rate falls
-with the share of the time that is used up.
+It gets the real cases only (no phantoms), every default of MONAI, the same augmentation, and channels last in memory, which is
+its faster layout; the learning rate falls with the share of the time that is used up.
 """
 from __future__ import annotations
 
@@ -41,22 +41,24 @@ def network() -> torch.nn.Module:
                    filters=list(RECIPE.widths))
 
 
-def train(data: Path, out: Path, minutes: float) -> Path:
-    """Train for `minutes` and keep the averaged weights that validate best."""
+def train(data: Path, out: Path, minutes: float, spent: float = 0.) -> Path:
+    """Train for `minutes`, of which `spent` went into the weights that lie in `out`, and keep the averaged weights that validate best."""
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=RECIPE.label_file)
     learn, check = _split(dataset, data)
     cases = cached_cases(learn + check, dataset.labels, RECIPE.organs, RECIPE.preprocessing, out / "cache")
     patches = Patches(cases[:len(learn)], len(RECIPE.organs), RECIPE.window, paired=_mirror_pairs(RECIPE.organs), seed=RECIPE.seed)
     torch.manual_seed(RECIPE.seed)
-    net, budget = network(), RECIPE.budget
+    net, budget = network().to(memory_format=torch.channels_last_3d), RECIPE.budget
+    if spent:
+        net.load_state_dict(torch.load(out / "dynunet.pt", weights_only=True))
     averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging))
     optimiser = torch.optim.AdamW(net.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay)
-    began, step, best, validated = time.monotonic(), 0, -1., 0
+    began, step, best, validated = time.monotonic() - 60 * spent, 0, -1., int(spent / minutes * 5)
     while (used := (time.monotonic() - began) / (60 * minutes)) < 1:
         optimiser.param_groups[0]["lr"] = budget.learning_rate * min(1., (step + 1) / budget.warmup) * .5 * (1 + math.cos(math.pi * used))
         batch = patches.batch(step * budget.batch, budget.batch)
-        loss = organ_loss(net(batch.image), batch.target, batch.known)
+        loss = organ_loss(net(batch.image.contiguous(memory_format=torch.channels_last_3d)), batch.target, batch.known)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), budget.clip)
@@ -98,5 +100,6 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--spent", type=float, default=0., help="minutes of them already spent on OUT/dynunet.pt, from which to go on")
     arguments = parser.parse_args()
-    print(train(arguments.data, arguments.out, arguments.minutes))
+    print(train(arguments.data, arguments.out, arguments.minutes, arguments.spent))

@@ -1,7 +1,7 @@
 """Peak memory of segmenting a synthetic 512 x 512 x 600 CT in a fresh process, the scan itself counted, and how time grows with the body.
 
-Time is measured on stacks of 48, 96, 192 model planes of the same body: seconds per litre of the largest over those of the
-smallest, from which the fixed part is not taken off.
+Time is measured on 96 and 288 model planes of the same body. n half-overlapping windows lie in (n + 1)/2 window heights, so the
+seconds a litre rise from 3 to 11 windows by 1.22 and towards 1.33 in an endless body.
 """
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def cylinder(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
 
 def run(small: bool = False) -> list[Finding]:
     segmenter = Segmenter(product_model()[0], "cpu")
-    heights = (48, 96) if small else (48, 96, 192)
+    heights = (48, 96) if small else (96, 288)
     stacks = {str(height): cylinder((height, 128, 128), (2.5, 4.0, 4.0), 90) for height in heights}
     seconds = fastest({name: lambda volume=volume: segmenter.segment(volume) for name, volume in stacks.items()}, repeats=1 if small else 2)
     each = [time / int(height) for height, time in seconds.items()]
-    return [Finding(f"seconds a litre, {heights[-1]} planes over {heights[0]}", each[-1] / each[0], most=1.6),
+    return [Finding(f"seconds a litre, {heights[-1]} planes over {heights[0]}", each[-1] / each[0], most=1.4),
             Finding("peak memory of 512 x 512 x 600, GB", peak_gb("memory", "--peak", *(["--small"] if small else [])), most=6)]
 
 

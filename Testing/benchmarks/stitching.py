@@ -1,8 +1,8 @@
 """Stitching windows against MONAI and nnU-Net: 8 logits of a pointwise network, 200 x 128 x 128, windows of 48, half overlapping.
 
 The network's own time is measured alone and taken off all sides. MONAI's is sliding_window_inference with the
-same Gaussian weights and the same windows; nnU-Net's is nnUNetPredictor's prediction of logits. Each gets the network
-with channels first and with channels last, as ours are, and is judged by its better time.
+same Gaussian weights and the same windows; nnU-Net's is nnUNetPredictor's prediction of logits (half precision). The
+network's channels come last in memory, as our organ head's do; "at its best" the rival gets the layout that suits it.
 """
 from __future__ import annotations
 
@@ -78,14 +78,17 @@ def run(small: bool = False) -> list[Finding]:
     seconds = fastest({name: lambda way=way, network=network: way(network, image) for name, (way, network) in ways.items()}, repeats=4)
     stitching = {name: time - seconds["alone, " + name.split(", ")[1]] for name, time in seconds.items()}
     differing = (ours(last, image).argmax(0) != monai(last, image).argmax(0)).sum()
-    findings = [Finding("time, share of MONAI's with the same network", stitching["ours, last"] / stitching["monai, last"], most=0.6),
-                Finding("time, share of MONAI's at its best", stitching["ours, last"] / min(stitching["monai, first"], stitching["monai, last"])),
-                Finding("labels that differ from MONAI's", int(differing), most=0)]
+    findings = [*_shares(stitching, "monai", "MONAI", 0.6), Finding("labels that differ from MONAI's", int(differing), most=0)]
     if rival is None:
         print("  nnU-Net is not installed, so it was not measured")
         return findings
-    return [*findings, Finding("time, share of nnU-Net's at its best",
-                               stitching["ours, last"] / min(stitching["nnunet, first"], stitching["nnunet, last"]), most=0.35)]
+    return [*findings, *_shares(stitching, "nnunet", "nnU-Net", 0.35)]
+
+
+def _shares(stitching: dict[str, float], key: str, name: str, most: float) -> list[Finding]:
+    ours, same, other = (stitching[way] for way in ("ours, last", f"{key}, last", f"{key}, first"))
+    return [Finding(f"time, share of {name}'s with the same network", ours / same, most=most),
+            Finding(f"time, share of {name}'s at its best", ours / min(same, other))]
 
 
 if __name__ == "__main__":

@@ -194,3 +194,11 @@ def test_stopped_in_the_middle_it_leaves_no_file(tmp_path, stop):
     os.close(terminal)
     assert process.returncode == 130 and b"left" in seen
     assert names(out) == []
+
+
+def test_a_json_that_is_someone_elses_is_refused_before_the_slow_work(ct, tmp_path, capsys, monkeypatch):
+    (tmp_path / "organs.json").write_text('{"mine": 1}')
+    monkeypatch.setattr("DiffSegCore.reading.read_volume", lambda *args, **more: pytest.fail("the slow work began"))
+    assert main(["segment", ct, "-o", str(tmp_path / "organs.nii.gz")]) == 2
+    assert "organs.json holds something else" in capsys.readouterr().err
+    assert names(tmp_path) == ["organs.json"]
