@@ -11,7 +11,7 @@ import torch
 from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.model import load_model_file
-from DiffSegCore.training import command
+from DiffSegCore.training.commands import head as command
 from DiffSegCore.training.head import _mirror_pairs
 from DiffSegCore.training.recipes import RECIPES, recipe
 from DiffSegCore.writing import write_labels, write_volume
@@ -37,7 +37,7 @@ def data(tmp_path_factory) -> Path:
 def train(data: Path, out: Path, *more: str, progress=lambda fraction, stage: None) -> Path:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return command.run(parser.parse_args(["--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu", "--steps", "4", *more]), progress)
+    return command.run(parser.parse_args(["--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu", "--steps", "4", *more]), progress)[0]
 
 
 def test_a_data_set_becomes_a_model_that_names_the_data_sets_organs(data, tmp_path):

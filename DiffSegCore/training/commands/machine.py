@@ -1,16 +1,19 @@
-"""`diffseg train`: the arguments of each kind of training, and the call."""
+"""What every training shares: where its data and results lie, and the machine it runs on."""
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
-from ..progress import Progress, silent
+from ...errors import BadInput
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `diffseg train head`."""
-    parser.add_argument("--recipe", required=True, metavar="NAME", help="what to train, e.g. head-neck-ct or quick")
+def add_arguments(parser: argparse.ArgumentParser, recipes: str) -> None:
+    """Arguments of every kind of training; `recipes` says in words which recipes it has."""
+    parser.add_argument("--recipe", required=True, metavar="NAME", help=recipes)
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data set: nnU-Net raw, MSD, MONAI datalist or a folder a case")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help="where checkpoints, logs and the model go")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
@@ -20,27 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="instead of the recipe's number of steps")
 
 
-def run(args: argparse.Namespace, progress: Progress = silent) -> Path | None:
-    """Train as the arguments say and return the model file's path, in the first of several processes; None in the others."""
+def start(args: argparse.Namespace) -> Fabric:
+    """Fabric for the wished machine, its processes started."""
     try:
         from lightning.fabric import Fabric
         from lightning.fabric.loggers import TensorBoardLogger
     except ImportError as error:
         raise BadInput(f"training needs the packages of diffseg[train] ({error.name} is missing): pip install 'diffseg[train]'") from error
-    from dataclasses import replace
-
-    from .head import train_head
-    from .recipes import recipe as find
-
-    recipe = find(args.recipe)
-    if args.steps:
-        recipe = replace(recipe, budget=replace(recipe.budget, steps=args.steps, validate_every=min(recipe.budget.validate_every, args.steps)))
-    logger = TensorBoardLogger(root_dir=args.out / "logs", name="")
-    fabric = Fabric(accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[args.device], devices=args.devices, num_nodes=args.nodes,
-                    strategy=_strategy(args.devices * args.nodes), precision=_precision(args.device), loggers=logger)
+    fabric = Fabric(accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[args.device], devices=args.devices,
+                    num_nodes=args.nodes, strategy=_strategy(args.devices * args.nodes), precision=_precision(args.device),
+                    loggers=TensorBoardLogger(root_dir=args.out / "logs", name=""))
     fabric.launch()
-    path = train_head(recipe, args.data, args.out, fabric, resume=args.resume, progress=progress if fabric.is_global_zero else silent)
-    return path if fabric.is_global_zero else None
+    return fabric
+
+
+def shortened(recipe: Any, steps: int | None) -> Any:
+    """The recipe (a dataclass with a `budget`) with that many steps, if a number is given."""
+    from dataclasses import replace
+    if not steps:
+        return recipe
+    return replace(recipe, budget=replace(recipe.budget, steps=steps, validate_every=min(recipe.budget.validate_every, steps)))
 
 
 def _strategy(processes: int):

@@ -1,0 +1,4 @@
+"""The kinds of `diffseg train`: one file a kind, with HELP, add_arguments(parser) and run(args, progress) -> files written."""
+from . import head
+
+KINDS = {"head": head}

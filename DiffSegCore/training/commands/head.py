@@ -1,0 +1,25 @@
+"""`diffseg train head`: an organ network from labelled cases."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...progress import Progress, silent
+from . import machine
+
+HELP = "train an encoder with an organ head, from scratch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    machine.add_arguments(parser, "what to train, e.g. head-neck-ct or quick")
+
+
+def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
+    """Train as the arguments say; the model file, in the first of several processes, nothing in the others."""
+    fabric = machine.start(args)
+    from ..head import train_head
+    from ..recipes import recipe
+
+    wished = machine.shortened(recipe(args.recipe), args.steps)
+    path = train_head(wished, args.data, args.out, fabric, resume=args.resume, progress=progress if fabric.is_global_zero else silent)
+    return [path] if fabric.is_global_zero else []
