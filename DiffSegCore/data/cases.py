@@ -59,6 +59,11 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
     return Dataset(cases, labels or _names_in_files(cases, folder))
 
 
+def read_images(folder: str | Path) -> dict[str, tuple[Case, ...]]:
+    """The cases of `read_dataset` by split without their labels, which may be incomplete, unnamed or missing; {} if there are none."""
+    return _by_split([row._replace(label=None) for row in _layout(Path(folder), None, 0).rows])
+
+
 def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:
     if not folder.exists():
         raise BadInput(f"The data set {folder} does not exist.")
