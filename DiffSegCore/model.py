@@ -28,7 +28,8 @@ FIRST_OWN_ID = 200  # well above the organ table, so that a later table takes no
 
 @dataclass(frozen=True)
 class Model:
-    """network: image (B, 1, k, j, i) -> logits (B, 1 + organs, k, j, i), channel 0 background, channel c = organs[c - 1].
+    """network: image (B, 1, k, j, i) -> logits (B, 1 + organs, k, j, i), channel 0 background, channel c = organs[c - 1];
+    without organs it is a network of another kind, and says itself what it gives.
 
     architecture: plain values for `networks.build`; window: (k, j, i) voxels of a training patch;
     card: name, title, modality, data, licence, measured scores... ; sha256: of the file it came from, "" before it is saved.
@@ -93,8 +94,8 @@ def load_model_file(path: str | Path) -> Model:
                       tuple(described["organs"]), tuple(described["window"]), described["card"], claimed)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{path} does not fit this version of DiffSeg: {error}") from error
-    if described["architecture"]["organs"] != len(model.organs):
-        raise BadInput(f"{path} names {len(model.organs)} organs, its network has {described['architecture']['organs']}; train it again")
+    if (given := described["architecture"].get("organs", 0)) != len(model.organs):
+        raise BadInput(f"{path} names {len(model.organs)} organs, its network has {given}; train it again")
     return model
 
 

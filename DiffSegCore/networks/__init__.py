@@ -5,10 +5,11 @@ from typing import Any, Mapping
 
 from torch import nn
 
+from .coordinates import BodyCoordinates
 from .encoder import DiffusionEncoder
 from .heads import OrganHead, OrganNetwork
 
-__all__ = ["DiffusionEncoder", "OrganHead", "OrganNetwork", "build"]
+__all__ = ["BodyCoordinates", "DiffusionEncoder", "OrganHead", "OrganNetwork", "build"]
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
@@ -16,7 +17,15 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
 
     KeyError, TypeError or ValueError where the description is not one of ours.
     """
-    if architecture["kind"] != "organs":
-        raise ValueError(f"unknown kind of network {architecture['kind']!r}; this version builds 'organs'")
-    encoder = DiffusionEncoder(**architecture["encoder"])
-    return OrganNetwork(encoder, OrganHead(encoder.widths, int(architecture["organs"])))
+    kind = architecture["kind"]
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of network {kind!r}; this version builds {', '.join(map(repr, _KINDS))}")
+    return _KINDS[kind](**{name: value for name, value in architecture.items() if name != "kind"})
+
+
+def _organs(*, organs: int, encoder: Mapping[str, Any]) -> OrganNetwork:
+    trunk = DiffusionEncoder(**encoder)
+    return OrganNetwork(trunk, OrganHead(trunk.widths, int(organs)))
+
+
+_KINDS = {"organs": _organs, "coordinates": BodyCoordinates}

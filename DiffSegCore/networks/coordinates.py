@@ -1,0 +1,116 @@
+"""Where in the body each voxel lies: a small pyramid that reads a whole volume in one pass, at a quarter of its resolution."""
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .encoder import GROUP
+from .heads import PointwiseLinear
+
+STRIDE = 4       # voxel n of the coordinates is centred on 4 n + MIDDLE of the image, along each axis
+MIDDLE = 1.5
+AIR = -1.        # model value outside a volume
+LARGEST_LOG_SCALE = math.log(1.25)
+
+
+class Reading(NamedTuple):
+    """u (B, 3, k/4, j/4, i/4), order R, A, S; log_scale (B,); mirrored (B,), the logit that right and left are exchanged."""
+
+    u: Tensor
+    log_scale: Tensor
+    mirrored: Tensor
+
+
+class BodyCoordinates(nn.Module):
+    """Image (B, 1, k, j, i) in model values, I to the right, J to the front, K up -> coordinates that name the same place in everybody.
+
+    u rises by `slope` units a metre to the patient's right, front and head end, times the patient's scale g in [.8, 1.25]:
+    small people have a large one (METHODS A1). Front, back, head and feet are told by the anatomy, so that u falls along an
+    axis that a wrong header turned over. Right and left look too much alike for that: u_x follows the I axis, and
+    `mirrored` is the network's opinion on which side is which.
+
+    widths: channels of the levels at strides 4, 8, 16, ...; multiples of 8. `low` and `gain`: u = (raw - low) * gain, set once
+    after training so that a training patient's u runs from 0 to 1.
+    """
+
+    def __init__(self, *, widths: Sequence[int] = (32, 64, 96, 128)) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        steps = list(zip(self.widths[:-1], self.widths[1:]))
+        self.stem = nn.Conv3d(1, self.widths[0], STRIDE, stride=STRIDE)
+        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in steps)
+        self.encode = nn.ModuleList(Block(width) for width in self.widths[1:])
+        self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in steps)
+        self.decode = nn.ModuleList(Block(width) for width in self.widths[:-1])
+        self.norm = nn.ModuleList(nn.Sequential(nn.GroupNorm(width // GROUP, width), nn.SiLU()) for width in self.widths)
+        self.place = nn.ModuleList(PointwiseLinear(width, 3) for width in self.widths)
+        self.patient = nn.Sequential(nn.Linear(sum(self.widths), 64), nn.SiLU(), nn.Linear(64, 2))
+        self.log_slope = nn.Parameter(torch.zeros(3))
+        self.register_buffer("low", torch.zeros(3))
+        self.register_buffer("gain", torch.ones(3))
+
+    @property
+    def slope(self) -> Tensor:
+        """S: units of u a metre along R, A and S, at scale 1; (3,).
+
+        Only the ratios are learnt: with all three free, S = 0 and a constant u would fit every volume.
+        """
+        return (self.log_slope - self.log_slope.mean()).exp() * self.gain
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """u (B, 3, ceil(k/4), ceil(j/4), ceil(i/4)) and log_scale (B,) of volumes of any size."""
+        return self.read(image)[:2]
+
+    def read(self, image: Tensor) -> Reading:
+        """`forward`, and whether the patient looks mirrored."""
+        dense = self._padded(image)
+        pyramid = [norm(level) for norm, level in zip(self.norm, self._pyramid(dense))]
+        raw = self.place[-1](pyramid[-1])
+        for place, level in zip(reversed(self.place[:-1]), reversed(pyramid[:-1])):
+            raw = place(level) + F.interpolate(raw, scale_factor=2, mode="trilinear", align_corners=False)
+        raw = raw[(..., *(slice(-(-size // STRIDE)) for size in image.shape[2:]))]
+        log_scale, mirrored = self.patient(_body_means(pyramid, dense)).unbind(1)
+        u = (raw - self.low[:, None, None, None]) * self.gain[:, None, None, None]
+        return Reading(u, LARGEST_LOG_SCALE * log_scale.tanh(), mirrored)
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """Air as zero, so that what convolutions pad with is air, and air added up to a multiple of the coarsest stride."""
+        stride = STRIDE * 2 ** (len(self.widths) - 1)
+        return F.pad(image - AIR, [side for size in reversed(image.shape[2:]) for side in (0, -size % stride)])
+
+    def _pyramid(self, dense: Tensor) -> list[Tensor]:
+        """Fine to coarse."""
+        skips = [self.stem(dense)]
+        for down, block in zip(self.down, self.encode):
+            skips.append(block(down(skips[-1])))
+        pyramid = [skips.pop()]
+        for up, block, skip in zip(reversed(self.up), reversed(self.decode), reversed(skips)):
+            pyramid.insert(0, block(skip + F.interpolate(up(pyramid[0]), scale_factor=2, mode="nearest")))
+        return pyramid
+
+
+class Block(nn.Module):
+    """Two pre-activated 3x3x3 convolutions that start as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        layers = [[nn.GroupNorm(width // GROUP, width), nn.SiLU(), nn.Conv3d(width, width, 3, padding=1)] for _ in range(2)]
+        self.inner = nn.Sequential(*layers[0], *layers[1])
+        nn.init.zeros_(self.inner[-1].weight)
+        nn.init.zeros_(self.inner[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def _body_means(pyramid: Sequence[Tensor], dense: Tensor) -> Tensor:
+    """Each level's mean over the body, (B, sum of widths): weighted by density, so that air round the patient counts for nothing."""
+    means = []
+    for level in pyramid:
+        weight = F.adaptive_avg_pool3d(dense, level.shape[2:])
+        means.append((level * weight).sum((2, 3, 4)) / weight.sum((2, 3, 4)).clamp(min=1e-3))
+    return torch.cat(means, dim=1)
