@@ -1,0 +1,111 @@
+"""Probes: what a frozen pyramid already knows, read voxel by voxel. Neither probe looks at a neighbouring voxel."""
+from __future__ import annotations
+
+from typing import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .heads import PointwiseLinear
+
+LEAST_SPREAD = 1e-3  # of a channel that is (nearly) constant: it is left small instead of blown up
+
+
+class Standardise(nn.Module):
+    """A fixed mean and scale a channel, so that one learning rate suits pyramids of any pretext. Still a linear map."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        for n, width in enumerate(widths):
+            self.register_buffer(f"mean{n}", torch.zeros(width))
+            self.register_buffer(f"scale{n}", torch.ones(width))
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Every level (B, widths[n], k/2**n, j/2**n, i/2**n) with channels of mean 0 and deviation 1 over what was measured."""
+        return [(level - _spread(getattr(self, f"mean{n}"))) * _spread(getattr(self, f"scale{n}")) for n, level in enumerate(pyramid)]
+
+    @torch.no_grad()
+    def measure(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
+        """Take mean and scale from some pyramids of the training cases."""
+        sums: list[Tensor] = []
+        for pyramid in pyramids:
+            these = [_moments(level) for level in pyramid]
+            sums = [a + b for a, b in zip(sums, these)] if sums else these
+        for n, (count, total, squares) in enumerate(sums):
+            mean = total / count
+            deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+            getattr(self, f"mean{n}").copy_(mean)
+            getattr(self, f"scale{n}").copy_(1 / deviation.clamp(min=LEAST_SPREAD))
+
+
+class LinearProbe(nn.Module):
+    """One 1x1x1 convolution a level, upsampled and summed (METHODS A3): a linear map of the concatenated pyramid."""
+
+    def __init__(self, widths: Sequence[int], organs: int) -> None:
+        super().__init__()
+        self.standardise = Standardise(widths)
+        self.read = nn.ModuleList(PointwiseLinear(width, organs + 1) for width in widths)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
+        levels = [read(level) for read, level in zip(self.read, self.standardise(pyramid))]
+        return _downwards(levels, [nn.Identity()] * len(levels))
+
+
+class NonLinearProbe(nn.Module):
+    """1x1x1 residual blocks down the pyramid, coarse to fine (METHODS A3); normed over a voxel's channels, not over voxels."""
+
+    def __init__(self, widths: Sequence[int], organs: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.standardise = Standardise(widths)
+        self.enter = nn.ModuleList(PointwiseLinear(width, hidden) for width in widths)
+        self.blocks = nn.ModuleList(_PointwiseBlock(hidden) for _ in widths)
+        self.read = nn.Sequential(_VoxelNorm(hidden), nn.SiLU(), PointwiseLinear(hidden, organs + 1))
+
+    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
+        """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
+        levels = [enter(level) for enter, level in zip(self.enter, self.standardise(pyramid))]
+        return self.read(_downwards(levels, self.blocks))
+
+
+class _PointwiseBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), PointwiseLinear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+class _VoxelNorm(nn.Module):
+    """LayerNorm over the channels of each voxel: GroupNorm would carry statistics of the whole window into every voxel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def _downwards(levels: Sequence[Tensor], blocks: Iterable[nn.Module]) -> Tensor:
+    """Coarse to fine: each level plus what came up from below, through its block."""
+    *blocks, deepest = blocks
+    x = deepest(levels[-1])
+    for level, block in zip(reversed(levels[:-1]), reversed(blocks)):
+        x = block(level + F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False))
+    return x
+
+
+def _spread(channels: Tensor) -> Tensor:
+    return channels[:, None, None, None]
+
+
+def _moments(level: Tensor) -> Tensor:
+    """Count, sum and sum of squares of every channel, (3, C) float64."""
+    flat = level.double().movedim(1, -1).flatten(0, -2)
+    return torch.stack([torch.full_like(flat[0], len(flat)), flat.sum(0), flat.square().sum(0)])
+
+
+PROBES = {"linear": LinearProbe, "nonlinear": NonLinearProbe}

@@ -1,0 +1,97 @@
+"""Contrastive voxel embeddings in the manner of vox2vec (Goncharov et al., MICCAI 2023, arXiv 2307.14725).
+
+The same voxel seen in two augmented, overlapping views shall be embedded alike, and unlike all other voxels of the batch.
+A voxel's vector is read from every level of the pyramid at its place, so no level is left without a signal.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...data.patches import AIR, Patches, _look_up
+from ...networks import DiffusionEncoder
+
+TEMPERATURE = .1
+BODY = -.8  # model value below which a voxel is air: two voxels of air are no negatives
+
+
+class Pair(NamedTuple):
+    """Two views float32 (B, 1, k, j, i), and the same n places in both, int64 (B, n, 3) voxel indices."""
+
+    first: Tensor
+    second: Tensor
+    at_first: Tensor
+    at_second: Tensor
+
+
+class Contrastive(nn.Module):
+    """Encoder and projection; the loss is InfoNCE over the batch's voxels in both directions."""
+
+    def __init__(self, encoder: DiffusionEncoder, width: int = 128) -> None:
+        super().__init__()
+        self.encoder = encoder
+        sizes = (sum(encoder.widths), 2 * width, 2 * width)
+        layers = [part for a, b in zip(sizes, sizes[1:]) for part in (nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU())]
+        self.project = nn.Sequential(*layers, nn.Linear(sizes[-1], width))
+
+    def forward(self, first: Tensor, second: Tensor, at_first: Tensor, at_second: Tensor) -> Tensor:
+        pyramid = self.encoder.features(torch.cat([first, second]))
+        vectors = self.project(read_at(pyramid, torch.cat([at_first, at_second])))
+        return info_nce(*vectors.float().flatten(0, 1).chunk(2))
+
+
+def read_at(pyramid: Sequence[Tensor], places: Tensor) -> Tensor:
+    """Vectors (B, n, sum of widths) of the voxels at `places` (B, n, 3): every level's cell that holds the voxel."""
+    batch = torch.arange(len(places), device=places.device)[:, None]
+    return torch.cat([level[batch, :, *(places >> n).unbind(-1)] for n, level in enumerate(pyramid)], dim=-1)
+
+
+def info_nce(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """Mean cross-entropy of finding each vector's partner among all others of both views; first and second (n, width)."""
+    vectors = F.normalize(torch.cat([first, second]), dim=1)
+    alike = vectors @ vectors.T / temperature
+    alike.fill_diagonal_(float("-inf"))
+    partner = torch.arange(len(vectors), device=vectors.device).roll(len(first))
+    return F.cross_entropy(alike, partner)
+
+
+class Views(Patches):
+    """Numbered pairs of overlapping views of one volume: a function of (seed, number) alone."""
+
+    places = 512  # pairs of voxels
+
+    def batch(self, first: int, count: int) -> Pair:
+        """As many windows as `count` patches have: pairs first / 2 .. (first + count) / 2 - 1."""
+        pairs = [self.pair(number) for number in range(first // 2, (first + count) // 2)]
+        return Pair(*(torch.stack(parts) for parts in zip(*pairs)))
+
+    def pair(self, number: int) -> Pair:
+        """The pair with this number, without a batch axis."""
+        random = np.random.default_rng((self.seed, number, 2))
+        case, centre = self._place(random)
+        reach = np.array(self.size) / 6
+        points = [torch.from_numpy(self._points(case, centre + random.uniform(-reach, reach), False, random)) for _ in range(2)]
+        clear = [_look_up(case.image, each, "bilinear", AIR) for each in points]
+        at_first, at_second = self._shared(points, clear[0][0].numpy() > BODY, random)
+        return Pair(*(self._shaded(image, random) for image in clear), at_first, at_second)
+
+    def _shared(self, points: Sequence[Tensor], body: np.ndarray, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """The same places in both views, inside the body where there is any of it."""
+        here = np.argwhere(np.ones(self.size, bool))
+        there = _indices(points[1].numpy(), points[0].numpy().reshape(-1, 3))
+        seen = np.all((there >= -.5) & (there < np.array(self.size) - .5), axis=1)
+        among = np.flatnonzero(seen & body.ravel())
+        among = among if len(among) else np.flatnonzero(seen)
+        chosen = random.choice(among, self.places, replace=len(among) < self.places)
+        return torch.from_numpy(here[chosen]), torch.from_numpy(np.rint(there[chosen]).astype(np.int64))
+
+
+def _indices(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Continuous voxel indices (n, 3) in a view whose voxels lie at `points` (k, j, i, 3), of places `wanted` (n, 3) of the case."""
+    corner = points[0, 0, 0]
+    steps = np.stack([points[1, 0, 0] - corner, points[0, 1, 0] - corner, points[0, 0, 1] - corner], axis=1)
+    return (wanted - corner) @ np.linalg.inv(steps).T

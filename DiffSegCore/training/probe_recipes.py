@@ -1,0 +1,120 @@
+"""Recipes of pretexts and probes: plain values that decide everything but the data's place, and one size for each machine."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import BadInput
+from ..preprocess import Preprocessing
+from .loop import Budget
+from .probe_reading import Reading
+from .recipes import CT_KNOTS, HEAD_NECK
+
+HEAD_NECK_GRID = Preprocessing(spacing_mm=(2.5, 4., 4.), intensity_knots=CT_KNOTS, modality="CT")
+SWEEP = (Reading(), *(Reading(level, "keyed") for level in (9., 6., 4.7, 3.5, 2.1)))
+
+
+@dataclass(frozen=True)
+class PretextRecipe:
+    """What every pretext shares: patches, encoder and budget. A batch counts windows, so a pair of views is two of it.
+
+    cube: side in voxels of what masking hides, masked: the share of cubes that it hides.
+    """
+
+    name: str
+    title: str
+    preprocessing: Preprocessing
+    window: tuple[int, int, int]
+    widths: tuple[int, ...]
+    budget: Budget
+    cube: int = 8
+    masked: float = .6
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """How encoders are probed. `piece`: voxels of a frozen probe's patch, which needs no surroundings; `window`: what the encoder sees.
+
+    frozen: budget of linear and non-linear probes. head_first and released: fine-tuning before and after the encoder is let go;
+    training from scratch gets the steps of both. cached: features are kept on disk (small volumes) or computed in every step.
+    sweep: readings to choose from on validation cases, with a linear probe of `sweep_steps` steps on the first `sweep_cases`
+    training cases, scored on as many validation cases. empty_is_undrawn: as in HeadRecipe.
+    """
+
+    name: str
+    title: str
+    preprocessing: Preprocessing
+    organs: tuple[str, ...]
+    window: tuple[int, int, int]
+    piece: tuple[int, int, int]
+    widths: tuple[int, ...]
+    frozen: Budget
+    head_first: Budget
+    released: Budget
+    label_file: str | None = None
+    empty_is_undrawn: bool = False
+    cached: bool = True
+    overlap: float = .25
+    hidden: int = 32
+    sweep: tuple[Reading, ...] = SWEEP
+    sweep_cases: int = 8
+    sweep_steps: int = 200
+
+
+HEAD_NECK_CPU = PretextRecipe(
+    name="head-neck-cpu", title="Small encoder for head and neck CT at 4 mm: minutes on one core",
+    preprocessing=HEAD_NECK_GRID, window=(48, 48, 48), widths=(16, 32, 64, 96),
+    budget=Budget(steps=600, batch=4, learning_rate=1e-3, validate_every=150, averaging=.995))
+
+HEAD_NECK_GPU = PretextRecipe(
+    name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",
+    preprocessing=HEAD_NECK_GRID, window=(64, 64, 64), widths=(32, 64, 128, 192, 256),
+    budget=Budget(steps=40000, batch=16, learning_rate=4e-4, warmup=1000, validate_every=2000, averaging=.9995))
+
+TRIAL = PretextRecipe(
+    name="trial", title="A few steps: to see that the data and the machine work",
+    preprocessing=HEAD_NECK_GRID, window=(16, 16, 16), widths=(8, 16),
+    budget=Budget(steps=4, batch=2, warmup=1, validate_every=2, averaging=.9), cube=4)
+
+PROBE_CPU = ProbeRecipe(
+    name="head-neck-cpu", title="Seven organs at risk at 4 mm: a probe in a minute on one core",
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(32, 32, 32), widths=(16, 32, 64, 96),
+    frozen=Budget(steps=400, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=400),
+    head_first=Budget(steps=60, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=60),
+    released=Budget(steps=340, batch=2, learning_rate=1.5e-3, warmup=30, averaging=.98, validate_every=170),
+    label_file="oar", empty_is_undrawn=True)
+
+PROBE_GPU = ProbeRecipe(
+    name="head-neck-gpu", title="Seven organs at risk at 4 mm: probes of the full encoder on one GPU",
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(64, 64, 64), piece=(48, 48, 48), widths=(32, 64, 128, 192, 256),
+    frozen=Budget(steps=8000, batch=8, learning_rate=3e-3, weight_decay=0., warmup=100, averaging=.995, validate_every=2000),
+    head_first=Budget(steps=500, batch=8, learning_rate=3e-3, weight_decay=0., warmup=50, averaging=.98, validate_every=500),
+    released=Budget(steps=12000, batch=8, learning_rate=6e-4, warmup=500, averaging=.999, validate_every=2000),
+    label_file="oar", empty_is_undrawn=True, hidden=128, sweep_cases=15, sweep_steps=2000)
+
+PROBE_TRIAL = ProbeRecipe(
+    name="trial", title="A few steps: to see that the data and the machine work",
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(16, 16, 16), piece=(8, 8, 8), widths=(8, 16),
+    frozen=Budget(steps=4, batch=2, warmup=1, averaging=.5, validate_every=4),
+    head_first=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
+    released=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
+    label_file="oar", empty_is_undrawn=True, hidden=8, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
+
+PRETEXT_RECIPES = {each.name: each for each in (HEAD_NECK_CPU, HEAD_NECK_GPU, TRIAL)}
+PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_TRIAL)}
+
+
+def pretext_recipe(name: str) -> PretextRecipe:
+    """The pretext recipe of that name; BadInput lists the names where there is none."""
+    return _named(PRETEXT_RECIPES, name)
+
+
+def probe_recipe(name: str) -> ProbeRecipe:
+    """The probe recipe of that name; BadInput lists the names where there is none."""
+    return _named(PROBE_RECIPES, name)
+
+
+def _named(recipes: dict, name: str):
+    if name not in recipes:
+        raise BadInput(f"there is no recipe {name!r}; there are {', '.join(recipes)}")
+    return recipes[name]
