@@ -6,10 +6,11 @@ from typing import Any, Mapping
 from torch import nn
 
 from .coordinates import BodyCoordinates
+from .denoiser import GuidedDenoiser
 from .encoder import DiffusionEncoder
 from .heads import OrganHead, OrganNetwork
 
-__all__ = ["BodyCoordinates", "DiffusionEncoder", "OrganHead", "OrganNetwork", "build"]
+__all__ = ["BodyCoordinates", "DiffusionEncoder", "GuidedDenoiser", "OrganHead", "OrganNetwork", "build"]
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
@@ -28,4 +29,12 @@ def _organs(*, organs: int, encoder: Mapping[str, Any]) -> OrganNetwork:
     return OrganNetwork(trunk, OrganHead(trunk.widths, int(organs)))
 
 
-_KINDS = {"organs": _organs, "coordinates": BodyCoordinates}
+def _denoiser(*, encoder: Mapping[str, Any], **guidance: Any) -> GuidedDenoiser:
+    return GuidedDenoiser(DiffusionEncoder(**encoder), **guidance)
+
+
+def _encoder(*, encoder: Mapping[str, Any]) -> DiffusionEncoder:
+    return DiffusionEncoder(**encoder)
+
+
+_KINDS = {"organs": _organs, "coordinates": BodyCoordinates, "denoiser": _denoiser, "encoder": _encoder}

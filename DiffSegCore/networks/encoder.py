@@ -54,7 +54,7 @@ class DiffusionEncoder(nn.Module):
 
     def __init__(self, *, in_channels: int = 1, widths: Sequence[int] = (16, 32, 64, 128, 160), level_width: int = 64) -> None:
         super().__init__()
-        self.widths = tuple(widths)
+        self.widths, self.level_width = tuple(widths), level_width
         steps = list(zip(self.widths[:-1], self.widths[1:]))
         self.level = NoiseLevel(level_width)
         self.stem = nn.Conv3d(in_channels, self.widths[0], 3, padding=1)
@@ -69,10 +69,16 @@ class DiffusionEncoder(nn.Module):
         """Window sizes must be multiples of this."""
         return 2 ** (len(self.widths) - 1)
 
-    def features(self, image: Tensor, log_snr: Tensor | None = None) -> list[Tensor]:
-        """image (B, C, k, j, i); log_snr (B,) or None for a clean image -> pyramid, fine to coarse, (B, widths[n], k/2**n, ...)."""
-        level = None if log_snr is None else self.level(log_snr)
-        skips = [self.stem(image)]
+    def features(self, image: Tensor, log_snr: Tensor | None = None, *, hint: Tensor | None = None,
+                 context: Tensor | None = None) -> list[Tensor]:
+        """image (B, C, k, j, i); log_snr (B,) or None for a clean image -> pyramid, fine to coarse, (B, widths[n], k/2**n, ...).
+
+        What a guide has to say: `hint` (B, widths[0], k, j, i) is added to the stem, `context` (B, level_width) to the code of the noise level.
+        """
+        said = [self.level(log_snr)] if log_snr is not None else []
+        said += [context] if context is not None else []
+        level = sum(said) if said else None
+        skips = [self.stem(image) if hint is None else self.stem(image) + hint]
         for down, block in zip(self.down, self.encode):
             skips.append(block(down(skips[-1]), level))
         pyramid = [skips.pop()]
