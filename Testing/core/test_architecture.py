@@ -19,7 +19,8 @@ FLOORS = (
     {"networks"},
     {"model", "registry"},
     {"segmenter"},
-    {"metrics", "evaluation", "pictures3d", "pictures", "training", "session"},
+    {"coordinates", "alignment"},
+    {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "training", "session"},
     {"demo", "service"},
     {"cli", "__main__"},
 )

@@ -1,4 +1,4 @@
 """The kinds of `diffseg train`: one file a kind, with HELP, add_arguments(parser) and run(args, progress) -> files written."""
-from . import head
+from . import body, head
 
-KINDS = {"head": head}
+KINDS = {"head": head, "body": body}

@@ -1,0 +1,138 @@
+"""Body coordinates of a volume: the same place has the same coordinate in everybody; and what they say of its orientation."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import BadInput
+from .geometry import Box, Geometry
+from .linear import taps
+from .model import Model
+from .networks.coordinates import MIDDLE, STRIDE, BodyCoordinates
+from .preprocess import Preprocessing, body_box
+from .segmenter import usable_device
+
+SURELY_MIRRORED = .9  # probability from which on a mirrored volume is worth a word
+STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
+ENOUGH = 32           # coarse voxels of body that a line can be laid through
+
+
+@dataclass(frozen=True, eq=False)
+class CoordinateMap:
+    """u float32 (3, k, j, i), order R, A, S, on the coarse `grid`; `body` bool (k, j, i): the voxels with a patient in them.
+
+    scale: the patient's g, above 1 for small people; mirrored: probability that right and left are exchanged.
+    """
+
+    u: Tensor
+    grid: Geometry
+    body: Tensor
+    scale: float
+    mirrored: float
+
+    def at(self, ras: Any) -> np.ndarray:
+        """u of points in RAS mm, (..., 3) to (..., 3) float32; beyond the patient the nearest border's."""
+        kji = torch.from_numpy(self.grid.to_index(ras)).float()
+        unit = (2 * kji.reshape(1, -1, 1, 1, 3) + 1) / torch.tensor(self.u.shape[1:]) - 1
+        found = F.grid_sample(self.u[None], unit.flip(-1), padding_mode="border", align_corners=False)
+        return found.reshape(3, -1).T.reshape(kji.shape).numpy()
+
+    def on(self, geometry: Geometry) -> Tensor:
+        """u (3, K, J, I) on a model grid, trilinear; beyond the patient the nearest border's."""
+        to_coarse, u = geometry.index_map(self.grid), self.u
+        for axis, size in enumerate(geometry.shape):
+            low, high, weight = taps(to_coarse[axis, axis] * np.arange(size) + to_coarse[axis, 3], self.grid.shape[axis])
+            weight = weight.view([-1 if axis == dim else 1 for dim in range(3)])
+            u = torch.lerp(u.index_select(axis + 1, low), u.index_select(axis + 1, high), weight)
+        return u
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """RAS mm (n, 3) and u (n, 3) of the voxels with a patient in them."""
+        return self.grid.to_ras(np.argwhere(self.body.numpy())), self.u[:, self.body].T.numpy()
+
+
+class CoordinateModel:
+    """A model of `diffseg train body` on a device ("auto": CUDA, then Apple's MPS, then the CPU)."""
+
+    def __init__(self, model: Model, device: str | torch.device = "auto") -> None:
+        if not isinstance(model.network, BodyCoordinates):
+            name = model.card.get("name", "this model")
+            raise BadInput(f"{name} gives no body coordinates; choose a model made by `diffseg train body`")
+        self.model, self.device = model, usable_device(device)
+        self._network = model.network.to(self.device).eval()
+
+    def map(self, image: Tensor, geometry: Geometry) -> CoordinateMap:
+        """Coordinates of a whole volume in model values (1, K, J, I) on its model grid."""
+        return coordinate_map(self._network, image, geometry, self.model.preprocessing)
+
+    def coordinates(self, image: Tensor) -> Tensor:
+        """u (3, K, J, I) float32 of every voxel of a whole volume in model values (1, K, J, I)."""
+        grid = _index_grid(image.shape[1:])
+        return self.map(image, grid).on(grid)
+
+
+@torch.no_grad()
+def coordinate_map(network: BodyCoordinates, image: Tensor, geometry: Geometry, preprocessing: Preprocessing) -> CoordinateMap:
+    """Read inside the body box, so that the air round a patient changes nothing; image (1, K, J, I) on `geometry`."""
+    box = body_box(image, preprocessing.body_threshold)
+    box = Box.whole(geometry.shape) if box.is_empty else box
+    part = image[(slice(None), *box.slices)].float()
+    reading = network.read(part[None].to(network.low.device))
+    full = F.pad(part, [side for size in reversed(part.shape[1:]) for side in (0, -size % STRIDE)], value=float(part.min()))
+    body = F.avg_pool3d((full > preprocessing.body_threshold).float(), STRIDE)[0] > .5
+    return CoordinateMap(reading.u[0].float().cpu(), coarse_grid(geometry.crop(box)), body, float(reading.log_scale.exp()),
+                         float(reading.mirrored.float().sigmoid()))
+
+
+def coarse_grid(geometry: Geometry) -> Geometry:
+    """The grid of the coordinates of an image on `geometry`: one voxel for 4 x 4 x 4."""
+    matrix = geometry.ijk_to_ras.copy()
+    matrix[:3, :3] *= STRIDE
+    matrix[:3, 3] = geometry.to_ras((MIDDLE,) * 3)
+    return Geometry(tuple(-(-size // STRIDE) for size in geometry.shape), matrix)
+
+
+def orientation_doubts(found: CoordinateMap) -> tuple[str, ...]:
+    """Sentences about a volume whose anatomy runs against its header; none where all is well.
+
+    u is fitted by a straight line along R, A and S over the patient's voxels. A right-left mirror image is the network's guess
+    alone: heads and necks are nearly symmetrical.
+    """
+    return tuple(_doubts(found))
+
+
+def _doubts(found: CoordinateMap) -> Iterator[str]:
+    ras, u = found.places()
+    if len(ras) < ENOUGH:
+        yield "Too little of a patient is in the image to tell its orientation."
+        return
+    linear, explained = straight_fit(ras, u)
+    along = (explained >= STRAIGHT) & (np.abs(linear).argmax(axis=0) == range(3))  # u rises or falls along its own axis, more than along others
+    for axis in np.flatnonzero(~along):
+        yield (f"The anatomy does not follow the {'RAS'[axis]} axis of the header: axes may be exchanged, or the image shows a part of the "
+               "body that the model does not know.")
+    if along[1] and linear[1, 1] < 0:
+        yield "The patient looks turned over: the front lies where the header says back (P). Check the orientation."
+    if along[2] and linear[2, 2] < 0:
+        yield "The patient looks upside down: the head lies where the header says feet (I). Check the orientation or the order of slices."
+    if found.mirrored > SURELY_MIRRORED:
+        yield f"Right and left look exchanged (probability {found.mirrored:.2f}). Check the orientation."
+
+
+def straight_fit(ras: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """u (n, 3) as a linear function of RAS mm (n, 3): matrix (3, 3), from R, A, S (rows) to units a mm of each coordinate
+    (columns), and the share of each coordinate's variance that it explains (3,)."""
+    x, y = ras - ras.mean(axis=0), u - u.mean(axis=0)
+    linear = np.linalg.lstsq(x, y, rcond=None)[0]
+    left = ((y - x @ linear) ** 2).sum(axis=0)
+    return linear, 1 - left / np.maximum((y ** 2).sum(axis=0), 1e-12)
+
+
+def _index_grid(shape: tuple[int, ...]) -> Geometry:
+    """A grid whose millimetres are voxels, for images of which nobody needs the place."""
+    return Geometry(tuple(shape), np.eye(4))

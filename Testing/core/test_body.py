@@ -1,0 +1,163 @@
+"""Views and losses of body coordinates: what is true of the right coordinates, and wrong for others."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from DiffSegCore.data.cache import GridCase
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.networks.coordinates import Reading
+from DiffSegCore.training.body_losses import agreement_loss, anchor_loss, body_loss, mirror_loss, offset_loss, scale_loss
+from DiffSegCore.training.body_views import Strengths, View, Views, organ_centres
+
+SLOPE = torch.tensor([2., 1., .5])
+STILL = Strengths(rotation=0, scale=0, cropped=0, upside_down=0, back_to_front=0, contrast=0, noise=0)
+RIGHT, LEFT, BELOW = 1, 2, 3
+
+
+def a_case(shape=(48, 40, 44)) -> GridCase:
+    """A block of body with a right, a left and a lower organ that runs out of the field of view."""
+    matrix = np.diag([4., 4., 2.5, 1.])
+    matrix[:3, 3] = -90, 30, 500
+    image = np.full(shape, -1, np.float16)
+    image[:, 8:32, 6:38] = .2
+    channels = np.zeros(shape, np.uint8)
+    channels[20:24, 16:20, 30:34], channels[20:24, 16:20, 10:14], channels[0:6, 10:14, 20:24] = RIGHT, LEFT, BELOW
+    return GridCase("block", image, channels, Geometry(shape, matrix), {c: np.argwhere(channels == c) for c in (RIGHT, LEFT, BELOW)})
+
+
+def views(strengths: Strengths = Strengths(), **more) -> Views:
+    return Views([a_case()], (32, 32, 32), anchors=(RIGHT, LEFT, BELOW), partner=(1, 0, 2), pairs=64, strengths=strengths, **more)
+
+
+def mm(batch: View) -> Tensor:
+    """RAS mm of every coarse voxel, (B, 2, 3, k, j, i)."""
+    k, j, i = torch.meshgrid(*(torch.arange(n).float() for n in batch.body.shape[2:]), indexing="ij")
+    return torch.einsum("bvxy,ykji->bvxkji", batch.to_patient, torch.stack([k, j, i, torch.ones_like(k)]))
+
+
+def affine(batch: View, scale: float = 1.) -> Tensor:
+    """The right coordinates: S g x / 1000."""
+    return mm(batch) / 1000 * scale * SLOPE[:, None, None, None]
+
+
+@pytest.fixture
+def batch() -> View:
+    return views().batch(0, 6)
+
+
+def test_the_right_coordinates_cost_nothing(batch):
+    zero = torch.zeros(6)
+    log_scale = torch.full((6, 2), .1)
+    torch.testing.assert_close(offset_loss(affine(batch, np.exp(.1)), SLOPE, log_scale, batch), zero, atol=1e-4, rtol=0)
+    torch.testing.assert_close(agreement_loss(affine(batch), batch), zero, atol=1e-4, rtol=0)
+
+
+def test_offsets_do_not_see_a_shift_and_do_see_mirrors_and_scales(batch):
+    still = torch.zeros(6, 2)
+    assert offset_loss(affine(batch) + 7, SLOPE, still, batch).max() < 1e-3
+    assert offset_loss(-affine(batch), SLOPE, still, batch).min() > .5
+    assert offset_loss(affine(batch, 1.25), SLOPE, still, batch).min() > .05
+
+
+def test_a_crop_shifted_by_d_has_u_shifted_by_S_d(batch):
+    """What two windows of one volume owe each other: in a window's own millimetres the twins differ by S d."""
+    d = torch.tensor([8., -12., 20.])
+    local = affine(batch)
+    local[:, 1] -= (SLOPE * d / 1000)[:, None, None, None]
+    assert agreement_loss(local, batch).mean() > .1
+    moved = batch._replace(to_patient=batch.to_patient.clone())
+    moved.to_patient[:, 1, :, 3] -= d
+    torch.testing.assert_close(local[:, 1], affine(moved)[:, 1])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2], ids="RAS")
+def test_views_show_what_their_matrix_says(axis):
+    """An image that tells its own R, A or S: it is read where the matrix says that the voxel lies."""
+    case = a_case()
+    ras = case.geometry.to_ras(np.stack(np.meshgrid(*map(np.arange, case.image.shape), indexing="ij"), -1))
+    told = replace(case, image=((ras[..., axis] - ras[..., axis].mean()) / 200).astype(np.float32))
+    turned = replace(STILL, rotation=15, scale=.1, upside_down=.5, back_to_front=.5)
+    batch = Views([told], (32, 32, 32), pairs=8, strengths=turned).batch(0, 4)
+    scanned = mm(batch).movedim(2, -1) * torch.where(batch.mirrored[..., None] > 0, torch.tensor([-1., 1, 1]), 1.)[:, :, None, None, None]
+    index = case.geometry.to_index(scanned.numpy())
+    inner = ((index > 4) & (index < np.array(case.image.shape) - 5)).all(-1)
+    shown = torch.nn.functional.avg_pool3d(batch.image[:, :, 0], 4).numpy()
+    assert inner.sum() > 200
+    np.testing.assert_allclose(shown[inner], (scanned.numpy()[..., axis][inner] - ras[..., axis].mean()) / 200, atol=2e-4)
+
+
+def test_a_pair_is_a_function_of_its_number():
+    one, again = views(seed=3).twins(5), views(seed=3).batch(4, 2)
+    for part, stacked in zip(one, again):
+        torch.testing.assert_close(part, stacked[1], rtol=0, atol=0)
+
+
+def test_organs_that_run_out_of_the_image_are_no_anchors():
+    centres = organ_centres(a_case(), (RIGHT, LEFT, BELOW, 9))
+    np.testing.assert_allclose(centres[:2], [[21.5, 17.5, 31.5], [21.5, 17.5, 11.5]])
+    assert np.isnan(centres[2:]).all()
+
+
+def test_right_and_left_organs_change_places_in_a_mirror(batch):
+    """Right is always at the larger x of the patient shown, mirrored or not."""
+    assert 0 < batch.mirrored.mean() < 1
+    at = torch.einsum("bvxy,bvny->bvnx", batch.to_patient[..., :3], batch.centres) + batch.to_patient[:, :, None, :, 3]
+    both = batch.shown[..., 0] & batch.shown[..., 1]
+    assert both.any() and (at[..., 0, 0] > at[..., 1, 0] + 50)[both].all()
+    assert not batch.shown[..., 2].any()
+
+
+def test_anchors_cost_nothing_where_organs_lie_on_them_and_count_only_shown_ones(batch):
+    case = a_case()
+    anchors = torch.from_numpy(case.geometry.to_ras(organ_centres(case, (RIGHT, LEFT, BELOW)))).float().nan_to_num() / 1000 * SLOPE
+    straight = batch._replace(**{name: part[batch.mirrored[:, 0] == 0] for name, part in batch._asdict().items()})
+    assert anchor_loss(affine(straight), anchors, straight).max() < 1e-3
+    assert anchor_loss(affine(straight) + .05, anchors, straight)[straight.shown.any(-1).any(-1)].min() > 4
+    assert (anchor_loss(affine(batch), anchors, batch._replace(shown=torch.zeros_like(batch.shown))) == 0).all()
+    assert (anchor_loss(affine(batch), anchors[:0], batch) == 0).all()
+
+
+def test_an_enlarged_view_has_a_smaller_scale():
+    magnification = torch.tensor([[.1, -.1]])
+    assert scale_loss(magnification.clone(), magnification) == 0
+    assert scale_loss(torch.zeros(1, 2), magnification) > .03
+
+
+def test_a_cropped_field_of_view_is_air_outside_and_is_not_asked_about():
+    batch = views(replace(STILL, cropped=1., narrowest=.4)).batch(0, 8)
+    dense = torch.nn.functional.avg_pool3d(batch.image[:, :, 0], 4)
+    assert (dense > -.9).flatten(2).sum(-1).float().std() > 0
+    asked = batch.body.flatten(2).gather(2, batch.pairs.flatten(2))
+    assert asked.all()
+
+
+def test_a_window_beside_the_body_says_nothing():
+    empty = replace(a_case(), image=np.full((48, 40, 44), -1, np.float16))
+    batch = Views([empty], (32, 32, 32), pairs=8).batch(0, 1)
+    assert (batch.pairs == 0).all() and offset_loss(torch.randn(1, 2, 3, 8, 8, 8), SLOPE, torch.zeros(1, 2), batch) == 0
+
+
+def test_unlabelled_cases_are_seen_in_their_share_of_the_pairs():
+    other = replace(a_case(), image=np.full((48, 40, 44), -1, np.float16), places={})
+    mixed = views(others=[other], share=.25)
+    dark = [float(mixed.twins(n).image.max()) < -.8 for n in range(60)]
+    assert 5 <= sum(dark) <= 27
+
+
+def test_a_batchs_loss_is_the_mean_of_its_pairs(batch):
+    """So one process and several with the same global batch learn the same."""
+    torch.manual_seed(0)
+    reading = Reading(torch.randn(12, 3, 8, 8, 8) * .1, torch.randn(12) * .1, torch.randn(12))
+    anchors = torch.randn(3, 3)
+    parts = [body_loss(Reading(*(x[2 * n:2 * n + 2] for x in reading)), SLOPE, anchors, View(*(x[n:n + 1] for x in batch))) for n in range(6)]
+    torch.testing.assert_close(body_loss(reading, SLOPE, anchors, batch), torch.stack(parts).mean())
+
+
+def test_telling_mirror_images_is_a_cross_entropy(batch):
+    sure = 20 * (2 * batch.mirrored - 1)
+    assert mirror_loss(sure, batch).max() < 1e-6 < 10 < mirror_loss(-sure, batch).min()
