@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.cache import GridCase
 from ..diffusion import VoxelFields
 from ..errors import BadInput
 from ..model import load_model_file
 from ..networks import DiffusionEncoder
+from ..networks.denoiser import GuidedDenoiser
 from ..preprocess import Preprocessing
 
 RANDOM, SCRATCH = "random", "scratch"  # in place of a model file
@@ -36,16 +39,18 @@ class Reading:
     def __str__(self) -> str:
         return "clean" if self.log_snr is None else f"logSNR {self.log_snr:g}, {self.noise} noise"
 
-    def of(self, image: Tensor, case: str) -> Tensor:
+    @property
+    def keep(self) -> float:
+        """Chance that a voxel shows its clean value: sigmoid of the logSNR, 1 for a clean image."""
+        return 1. if self.log_snr is None else float(torch.tensor(self.log_snr, dtype=torch.float64).sigmoid())
+
+    def image(self, case: GridCase) -> Tensor:
         """The whole volume (1, k, j, i) as this reading shows it; the noise is a function of the case's name and the voxel."""
-        if self.log_snr is None:
-            return image
-        keep = torch.tensor(self.log_snr, dtype=torch.float64).sigmoid()
-        shown = image * float(keep.sqrt())
-        if self.noise == "zero":
+        shown = torch.from_numpy(np.array(case.image, np.float32))[None] * self.keep ** .5
+        if self.noise == "zero" or self.log_snr is None:
             return shown
-        field = VoxelFields.of(image.shape[1:], seeds=(zlib.crc32(case.encode()),))
-        return shown + float((1 - keep).sqrt()) * field.normal(0)[0]
+        field = VoxelFields.of(shown.shape[1:], seeds=(zlib.crc32(case.name.encode()),))
+        return shown + (1 - self.keep) ** .5 * field.normal(0)[0]
 
     def noiseless(self) -> Reading:
         """The same level without noise: what fine-tuning starts from."""
@@ -53,53 +58,59 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """An encoder at a fixed noise level: image (B, 1, k, j, i) and body coordinates where it knows them -> pyramid."""
+    """A network at a fixed noise level: image (B, 1, k, j, i) and the body coordinates that it may be told -> pyramid."""
 
-    def __init__(self, encoder: nn.Module, log_snr: float | None, guided: bool) -> None:
+    def __init__(self, network: DiffusionEncoder | GuidedDenoiser, log_snr: float | None) -> None:
         super().__init__()
-        self.encoder, self.log_snr, self.guided = encoder, log_snr, guided
+        self.network, self.log_snr = network, log_snr
 
     def forward(self, image: Tensor, body: Tensor | None = None) -> Sequence[Tensor]:
         level = None if self.log_snr is None else image.new_full((len(image),), self.log_snr)
-        return self.encoder.features(image, level, body) if self.guided else self.encoder.features(image, level)
+        return self.network.features(image, level, body) if isinstance(self.network, GuidedDenoiser) else self.network.features(image, level)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where features come from. key: in names of files; guided: whether it reads body coordinates; about: for the run record."""
+    """Where features come from. key: in names of files; about: for the run record."""
 
-    encoder: nn.Module
+    network: DiffusionEncoder | GuidedDenoiser
     widths: tuple[int, ...]
     key: str
-    guided: bool
     about: dict[str, Any]
 
+    @property
+    def stride(self) -> int:
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def denoises(self) -> bool:
+        """Whether it was taught with noise, so that a noise level may be chosen for it."""
+        return isinstance(self.network, GuidedDenoiser)
+
+    @property
+    def guided(self) -> bool:
+        """Whether it reads body coordinates."""
+        return self.denoises and self.network.guide is not None
+
     def reader(self, reading: Reading) -> Reader:
-        return Reader(self.encoder, reading.log_snr, self.guided)
+        return Reader(self.network, reading.log_snr)
 
 
 def open_source(name: str, widths: Sequence[int], preprocessing: Preprocessing) -> Source:
     """The encoder of a model file, or "random" or "scratch" with these widths. BadInput where the file doesn't fit the recipe."""
     if name in (RANDOM, SCRATCH):
         encoder = random_encoder(widths) if name == RANDOM else DiffusionEncoder(widths=widths)
-        about = {"name": name, "pretext": name, "widths": list(widths)}
-        return Source(encoder, tuple(widths), f"{name}-{'-'.join(map(str, widths))}", False, about)
+        return Source(encoder, tuple(widths), f"{name}-{'-'.join(map(str, widths))}", {"name": name, "widths": list(widths)})
     model = load_model_file(name)
     if model.preprocessing != preprocessing:
         raise BadInput(f"{name} was trained on another grid or other values ({model.preprocessing.to_dict()}) than this recipe's "
                        f"({preprocessing.to_dict()}); take the recipe that it was made for")
-    network = getattr(model.network, "encoder", model.network) if model.organs else model.network
+    network = model.network.encoder if model.organs else model.network
     if not hasattr(network, "features"):
-        raise BadInput(f"{name} holds {model.architecture['kind']}, which has no pyramid of features; give it an encoder or a denoiser")
-    kind = model.card.get("name", Path(name).stem)
-    about = {"name": Path(name).stem, "pretext": kind, "widths": list(network.widths), "sha256": model.sha256,
-             "training": model.card.get("training", {})}
-    return Source(network, tuple(network.widths), f"{Path(name).stem}-{model.sha256[:12]}", reads_body(model.architecture), about)
-
-
-def reads_body(architecture: Any) -> bool:
-    """Whether the encoder takes body coordinates at its input."""
-    return architecture.get("guidance", "none") in ("input", "both")
+        raise BadInput(f"{name} holds {model.architecture['kind']}, which have no pyramid of features; give it an encoder or a denoiser")
+    widths = getattr(network, "encoder", network).widths
+    about = {"name": Path(name).stem, "widths": list(widths), "sha256": model.sha256, "training": model.card.get("training", {})}
+    return Source(network, tuple(widths), f"{Path(name).stem}-{model.sha256[:12]}", about)
 
 
 def random_encoder(widths: Sequence[int], seed: int = 0) -> DiffusionEncoder:

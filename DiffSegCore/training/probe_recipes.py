@@ -37,6 +37,7 @@ class ProbeRecipe:
 
     frozen: budget of linear and non-linear probes. head_first and released: fine-tuning before and after the encoder is let go;
     training from scratch gets the steps of both. cached: features are kept on disk (small volumes) or computed in every step.
+    watched: so many validation cases are scored when a budget says to validate, and the best of these moments is kept.
     sweep: readings to choose from on validation cases, with a linear probe of `sweep_steps` steps on the first `sweep_cases`
     training cases, scored on as many validation cases. empty_is_undrawn: as in HeadRecipe.
     """
@@ -55,6 +56,7 @@ class ProbeRecipe:
     empty_is_undrawn: bool = False
     cached: bool = True
     overlap: float = .25
+    watched: int = 3
     hidden: int = 32
     sweep: tuple[Reading, ...] = SWEEP
     sweep_cases: int = 8
@@ -81,7 +83,7 @@ PROBE_CPU = ProbeRecipe(
     preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(32, 32, 32), widths=(16, 32, 64, 96),
     frozen=Budget(steps=400, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=400),
     head_first=Budget(steps=60, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=60),
-    released=Budget(steps=340, batch=2, learning_rate=1.5e-3, warmup=30, averaging=.98, validate_every=170),
+    released=Budget(steps=340, batch=2, learning_rate=1.5e-3, warmup=30, averaging=.98, validate_every=340),
     label_file="oar", empty_is_undrawn=True)
 
 PROBE_GPU = ProbeRecipe(
@@ -90,7 +92,7 @@ PROBE_GPU = ProbeRecipe(
     frozen=Budget(steps=8000, batch=8, learning_rate=3e-3, weight_decay=0., warmup=100, averaging=.995, validate_every=2000),
     head_first=Budget(steps=500, batch=8, learning_rate=3e-3, weight_decay=0., warmup=50, averaging=.98, validate_every=500),
     released=Budget(steps=12000, batch=8, learning_rate=6e-4, warmup=500, averaging=.999, validate_every=2000),
-    label_file="oar", empty_is_undrawn=True, hidden=128, sweep_cases=15, sweep_steps=2000)
+    label_file="oar", empty_is_undrawn=True, hidden=128, watched=15, sweep_cases=15, sweep_steps=2000)
 
 PROBE_TRIAL = ProbeRecipe(
     name="trial", title="A few steps: to see that the data and the machine work",
@@ -98,7 +100,7 @@ PROBE_TRIAL = ProbeRecipe(
     frozen=Budget(steps=4, batch=2, warmup=1, averaging=.5, validate_every=4),
     head_first=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
     released=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
-    label_file="oar", empty_is_undrawn=True, hidden=8, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
+    label_file="oar", empty_is_undrawn=True, hidden=8, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
 
 PRETEXT_RECIPES = {each.name: each for each in (HEAD_NECK_CPU, HEAD_NECK_GPU, TRIAL)}
 PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_TRIAL)}

@@ -1,0 +1,294 @@
+"""`diffseg train probe`: features that do not depend on windows, labels held back honestly, records that say what was done."""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from DiffSegCore.data.cache import GridCase
+from DiffSegCore.data.phantom import phantom
+from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.model import Model, save_model
+from DiffSegCore.networks import build
+from DiffSegCore.networks.probes import LinearProbe
+from DiffSegCore.training import probe as probing
+from DiffSegCore.training.commands import probe as command
+from DiffSegCore.training.probe import labelled_share, run_probe
+from DiffSegCore.training.probe_features import FeatureCase, Scene, Windows, averaged
+from DiffSegCore.training.probe_patches import coordinates_at
+from DiffSegCore.training.probe_pieces import Pieces, winners
+from DiffSegCore.training.probe_reading import Reading, open_source, random_encoder
+from DiffSegCore.training.probe_recipes import PROBE_RECIPES, PROBE_TRIAL, probe_recipe
+from DiffSegCore.training.probe_records import Wish, read_records
+from DiffSegCore.training.probe_scores import score_case, summary
+from DiffSegCore.writing import write_labels, write_volume
+
+RIGHT, LEFT = 1, 2
+CPU = torch.device("cpu")
+
+
+def a_case(name: str = "case", shape: tuple[int, int, int] = (16, 16, 16), **places: int) -> GridCase:
+    """Noise, with a cube of the right organ at low i and one of the left organ at high i; only those named are drawn."""
+    image = np.random.default_rng(3).normal(0, .3, shape).astype(np.float16)
+    channels = np.zeros(shape, np.uint8)
+    for organ, (channel, start) in {"right": (RIGHT, 1), "left": (LEFT, 10)}.items():
+        if organ in places:
+            channels[4:8, 4:8, start:start + 4] = channel
+    drawn = {c: np.argwhere(channels == c) for c in np.unique(channels[channels > 0]).tolist()}
+    return GridCase(name, image, channels, Geometry(shape, np.diag([4., 4., 2.5, 1.])), drawn)
+
+
+def features_of(case: GridCase, widths: tuple[int, ...] = (8, 16)) -> FeatureCase:
+    random = np.random.default_rng(1)
+    return FeatureCase(case, tuple(random.normal(size=(*(n >> level for n in case.image.shape), width)).astype(np.float16)
+                                   for level, width in enumerate(widths)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Coarse phantoms in folders, three to train on, one to validate with and one to test."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for seed, split in ((1, "train"), (2, "train"), (3, "train"), (4, "validation"), (5, "test")):
+        place = folder / split / f"p{seed}"
+        place.mkdir(parents=True)
+        volume, labels = phantom(seed, spacing_mm=(8, 8, 8), shape=(16, 20, 20))
+        write_volume(volume, place / "ct.nii.gz")
+        write_labels(labels, place / "oar.nii.gz")
+        (place / "oar.json").unlink()
+    (folder / "labels.txt").write_text("\n".join(f"{value} {name}" for value, name in labels.names.items()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory) -> Path:
+    """An untrained denoiser that takes and gives coordinates."""
+    torch.manual_seed(0)
+    architecture = {"kind": "denoiser", "encoder": {"widths": [8, 16, 24]}, "guidance": "both"}
+    path = tmp_path_factory.mktemp("models") / "diffusion-both.safetensors"
+    save_model(Model(build(architecture).eval(), architecture, PROBE_TRIAL.preprocessing, (), (16, 16, 16), {"name": "pretrained"}), path)
+    return path
+
+
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def run(data: Path, out: Path, wish: Wish, recipe=PROBE_TRIAL, **options) -> dict:
+    return json.loads(run_probe(recipe, wish, data, out, fabric(), **options).read_text())
+
+
+@pytest.mark.parametrize("encoder, protocol", [("random", "linear"), ("random", "nonlinear"), ("scratch", "finetune")])
+def test_a_probe_leaves_a_record_that_says_what_was_done_and_reached(data, tmp_path, encoder, protocol):
+    record = run(data, tmp_path, Wish(encoder, protocol, .4, seed=2))
+    assert record["settings"]["protocol"] == protocol and record["settings"]["recipe"]["name"] == "trial"
+    assert len(record["train"]) == 1 and record["steps"] == 4 and record["seconds"] > 0
+    assert set(record["test"]["by_case"]) == {"p5"} and 0 <= record["test"]["mean"] <= 1
+    assert set(record["test"]["organs"]) <= set(PROBE_TRIAL.organs)
+    assert "parotid_gland_right" in record["test"]["confused"]
+    assert list((tmp_path / "runs").iterdir()) == []  # checkpoints have done their duty
+
+
+def test_a_run_that_has_its_record_is_not_done_again(data, tmp_path, monkeypatch):
+    wish = Wish("random", "linear", .4)
+    run(data, tmp_path, wish)
+    monkeypatch.setattr(probing, "train_probe", lambda *any: pytest.fail("trained again"))
+    run(data, tmp_path, wish)
+    with pytest.raises(BadInput, match="other settings"):
+        run(data, tmp_path, wish, replace(PROBE_TRIAL, hidden=16))
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_uninterrupted_one(data, tmp_path):
+    recipe = replace(PROBE_TRIAL, released=replace(PROBE_TRIAL.released, steps=4, validate_every=2))
+
+    def stop(fraction: float, stage: str) -> None:
+        if stage.startswith("step 4 of 4"):
+            raise Cancelled
+
+    wish = Wish("scratch", "finetune", .4)
+    whole = run(data, tmp_path / "whole", wish, recipe)
+    with pytest.raises(Cancelled):
+        run(data, tmp_path / "parts", wish, recipe, progress=stop)
+    assert not list((tmp_path / "parts" / "records").glob("*"))
+    again = run(data, tmp_path / "parts", wish, recipe)
+    assert again["test"] == whole["test"] and again["validation"] == whole["validation"]
+
+
+def test_a_denoisers_noise_level_is_chosen_on_validation_once(data, denoiser, tmp_path):
+    bodies = _Bodies()
+    first = run(data, tmp_path, Wish(str(denoiser), "linear", .4), bodies=bodies)
+    file, = (tmp_path / "features").glob("*.sweep.json")
+    scores = json.loads(file.read_text())
+    best = max(scores, key=lambda each: each["dice"])
+    assert [each["log_snr"] for each in scores] == [None, 6.] and first["reading"]["log_snr"] == best["log_snr"]
+    file.write_text(json.dumps([{**each, "dice": each["log_snr"] or 0} for each in scores]))
+    second = run(data, tmp_path, Wish(str(denoiser), "nonlinear", .4), bodies=bodies)
+    assert second["reading"] == {"log_snr": 6., "noise": "keyed"}
+    tuned = run(data, tmp_path, Wish(str(denoiser), "finetune", .4), bodies=bodies)
+    assert tuned["reading"] == {"log_snr": 6., "noise": "zero"} and tuned["steps"] == 4
+    with pytest.raises(BadInput, match="--coordinates"):
+        run(data, tmp_path, Wish(str(denoiser), "linear", .4, seed=1))
+
+
+class _Bodies:
+    """Coordinates that rise with the voxel's place."""
+
+    key = "0123456789abcdef"
+
+    def __call__(self, cases):
+        return [np.indices([-(-n // 4) for n in case.image.shape]).astype(np.float16) / 40 for case in cases]
+
+
+def test_features_that_are_not_kept_train_a_probe_as_well(data, tmp_path):
+    record = run(data, tmp_path, Wish("random", "nonlinear", .4), replace(PROBE_TRIAL, cached=False))
+    assert record["steps"] == 4 and not (tmp_path / "features").exists()
+
+
+def test_the_command_probes_and_shortens(data, tmp_path):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = f"--recipe trial --data {data} -o {tmp_path} --device cpu --encoder random --protocol linear --labels 0.4 --seed 3 --steps 2".split()
+    path, = command.run(parser.parse_args(words))
+    record, = read_records(path.parent)
+    assert record["steps"] == 2 and record["settings"]["seed"] == 3
+
+
+def test_senseless_wishes_are_refused():
+    for wish, word in (({"protocol": "quadratic"}, "quadratic"), ({"protocol": "linear", "labels": 0}, "share"), ({"protocol": "linear"}, "scratch")):
+        with pytest.raises(BadInput, match=word):
+            Wish("scratch", **wish)
+    with pytest.raises(BadInput, match="random"):
+        Wish("random", "finetune")
+    with pytest.raises(BadInput, match="'liver'.*trial"):
+        probe_recipe("liver")
+
+
+def test_a_frozen_encoder_stays_as_it_was(data, tmp_path):
+    encoder = random_encoder((8, 16))
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    run(data, tmp_path, Wish("random", "linear", .4), replace(PROBE_TRIAL, cached=False))
+    assert all(torch.equal(before[name], tensor) for name, tensor in random_encoder((8, 16)).state_dict().items())
+
+
+def test_every_recipe_fits_its_encoder():
+    for each in PROBE_RECIPES.values():
+        stride = 2 ** (len(each.widths) - 1)
+        assert all(n % stride == 0 for n in (*each.window, *each.piece)) and all(p <= w for p, w in zip(each.piece, each.window))
+
+
+def test_labelled_shares_differ_by_seed_and_hold_every_organ():
+    scenes = [Scene(a_case(f"p{n}", right=1, **({"left": 1} if n == 3 else {}))) for n in range(10)]
+    chosen = [[scene.case.name for scene in labelled_share(scenes, .2, seed)] for seed in range(4)]
+    assert all(len(names) == 2 and "p3" in names for names in chosen) and len({tuple(names) for names in chosen}) > 1
+    assert labelled_share(scenes, .2, 1) == labelled_share(scenes, .2, 1) and labelled_share(scenes, 1., 0) == scenes
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 20, 30)])
+def test_a_volumes_features_cover_it_on_every_level(shape):
+    read = lambda image, body: [image, torch.nn.functional.avg_pool3d(image, 2)]  # noqa: E731
+    image = torch.randn(1, *shape)
+    fine, coarse = averaged(read, image, None, Windows((16, 16, 16), 2, .25), CPU)
+    torch.testing.assert_close(fine[: shape[0], : shape[1], : shape[2], 0], image[0])
+    assert coarse.shape == (*(-(-n // 2) for n in shape), 1)
+    assert (fine[shape[0]:] == -1).all()
+
+
+def test_windows_lie_on_whole_cells_of_the_coarsest_level():
+    windows = Windows((48, 48, 48), 8)
+    starts = list(windows.starts(windows.grown((120, 68, 106))))
+    assert all(a % 8 == 0 for start in starts for a in start)
+    assert {k for k, _, _ in starts} == {0, 32, 64, 72} and {i for _, _, i in starts} == {0, 32, 64}
+
+
+def test_a_guided_encoder_sees_the_coordinates_of_its_window():
+    seen = []
+    body = np.arange(6, dtype=np.float16).reshape(1, 6, 1, 1).repeat(3, 0).repeat(4, 2).repeat(4, 3)
+    read = lambda image, told: (seen.append(told), [image])[1]  # noqa: E731
+    averaged(read, torch.zeros(1, 22, 16, 16), body, Windows((16, 16, 16), 8, 0.), CPU)
+    assert [told[0, 0, :, 0, 0].tolist() for told in seen] == [[0, 1, 2, 3], [2, 3, 4, 5]]
+
+
+def test_noise_belongs_to_the_voxel_and_the_level_sets_its_size():
+    case = a_case(shape=(24, 24, 24))
+    reading = Reading(2., "keyed")
+    assert torch.equal(reading.image(case), reading.image(case))
+    assert not torch.equal(reading.image(case), reading.image(replace(case, name="another")))
+    added = reading.image(case) - reading.noiseless().image(case)
+    assert added.std().item() == pytest.approx((1 - reading.keep) ** .5, rel=.05)
+    assert torch.equal(Reading().image(case)[0], torch.from_numpy(case.image).float())
+    with pytest.raises(BadInput, match="'white'"):
+        Reading(2., "white")
+
+
+def test_pieces_show_features_and_labels_of_the_same_place():
+    case = a_case(right=1, left=1)
+    place = np.arange(16.)[:, None, None, None] + np.zeros((16, 16, 16, 8))
+    labelled = replace(case, channels=np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None, None] % 3, (16, 16, 16)))
+    pieces = Pieces([FeatureCase(labelled, (place.astype(np.float16), place[::2, ::2, ::2].astype(np.float16)))], 2, (8, 8, 8), empty_is_undrawn=True, seed=0)
+    for number in range(10):
+        (fine, coarse), target, known = pieces.piece(number)
+        assert torch.equal(fine[0] % 3, target.float()) and torch.equal(fine[0, ::2, ::2, ::2], coarse[0])
+        assert known.tolist() == [True, True, True]
+    batch = pieces.batch(2, 2)
+    assert batch.pyramid[1].shape == (2, 8, 4, 4, 4) and torch.equal(batch.target[0], pieces.piece(2).target)
+
+
+def test_a_whole_volume_slab_by_slab_is_the_whole_volume():
+    torch.manual_seed(0)
+    features = features_of(a_case(shape=(48, 16, 16)))
+    probe = LinearProbe((8, 16), 2).eval()
+    whole = probe([torch.from_numpy(np.array(level, np.float32)).movedim(-1, 0)[None] for level in features.levels])
+    np.testing.assert_array_equal(winners(probe, features, CPU), whole[0].argmax(0))
+
+
+def test_coordinates_are_looked_up_where_the_patch_lies_and_unknown_outside():
+    body = np.stack(np.meshgrid(*(np.arange(4.),) * 3, indexing="ij")).astype(np.float16)  # cell numbers
+    points = torch.from_numpy(np.stack(np.meshgrid(*(np.arange(8.) + 4,) * 3, indexing="ij"), -1).astype(np.float32))
+    found = coordinates_at(body, points)
+    assert found[0, :, 0, 0].tolist() == [1., 2.] and found[2, 0, 0].tolist() == [1., 2.]
+    assert coordinates_at(body, points + 8)[0, :, 0, 0].tolist()[0] == 3. and coordinates_at(body, points + 8).isnan()[0, 1].all()
+    assert coordinates_at(None, points).isnan().all()
+
+
+def test_dice_and_confused_sides_are_counted_over_what_was_drawn():
+    case = a_case(right=1, left=1)
+    found = case.channels.copy()
+    found[4:8, 4:8, 1] = LEFT  # a quarter of the right organ on the wrong side
+    score = score_case(case, found, ("parotid_gland_right", "parotid_gland_left"), [(RIGHT, LEFT)], True)
+    assert score.dice["parotid_gland_right"] == pytest.approx(2 * 48 / (64 + 48))
+    assert score.sides == {"parotid_gland_right": (128, 16)}
+    assert summary([score, score])["confused"] == {"parotid_gland_right": .125}
+
+
+def test_an_organ_nobody_drew_is_left_out_or_absent():
+    case, organs = a_case(right=1), ("parotid_gland_right", "parotid_gland_left")
+    assert list(score_case(case, case.channels, organs, [], True).dice) == ["parotid_gland_right"]
+    assert score_case(case, case.channels, organs, [], False).dice["parotid_gland_left"] == 1
+    wrong = np.where(case.channels == 0, LEFT, case.channels).astype(np.uint8)
+    assert score_case(case, wrong, organs, [], False).dice["parotid_gland_left"] == 0
+
+
+def test_a_random_encoder_is_the_same_every_time_and_not_linear():
+    encoder = random_encoder((8, 16))
+    assert torch.equal(encoder.stem.weight, random_encoder((8, 16)).stem.weight)
+    image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    fine, double, nothing = (encoder.features(image * k)[0] for k in (1, 2, 0))
+    assert not torch.allclose(double - nothing, 2 * (fine - nothing), atol=1e-2)
+
+
+def test_an_encoder_of_another_grid_is_refused(denoiser):
+    other = replace(PROBE_TRIAL.preprocessing, spacing_mm=(1., 1., 1.))
+    with pytest.raises(BadInput, match="another grid"):
+        open_source(str(denoiser), (8, 16), other)
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "notes.json").write_text("[]")
+    with pytest.raises(BadInput, match="notes.json"):
+        read_records(tmp_path)
