@@ -1,4 +1,4 @@
 """The kinds of `diffseg train`: one file a kind, with HELP, add_arguments(parser) and run(args, progress) -> files written."""
-from . import body, head
+from . import body, head, probe
 
-KINDS = {"head": head, "body": body}
+KINDS = {"head": head, "body": body, "probe": probe}
