@@ -50,7 +50,7 @@ class Patches:
     def __init__(self, cases: Sequence[GridCase], organs: int, size: tuple[int, int, int], *, paired: Sequence[tuple[int, int]] = (),
                  augmentation: Augmentation = Augmentation(), on_organ: float = 2 / 3,
                  empty_is_undrawn: bool = True, seed: int = 0) -> None:
-        self.cases, self.organs, self.size, self.paired = list(cases), organs, size, tuple(paired)
+        self.cases, self.organs, self.size, self.paired = cases, organs, size, tuple(paired)
         self.augmentation, self.on_organ = augmentation, on_organ
         self.empty_is_undrawn, self.seed = empty_is_undrawn, seed
         self._holders = {c: [case for case in self.cases if c in case.places] for c in range(1, organs + 1)}
