@@ -1,0 +1,246 @@
+"""`diffseg train pretrain`: from unlabelled volumes to a denoiser, guided and not, resumed, checked and sampled."""
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from DiffSegCore.data.cache import GridCase
+from DiffSegCore.data.phantom import phantom
+from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.model import Model, load_model_file, save_model
+from DiffSegCore.networks import build
+from DiffSegCore.organs import ORGANS
+from DiffSegCore.reading import read_volume
+from DiffSegCore.training.commands import pretrain as command
+from DiffSegCore.training.pretrain import denoising_loss, explained
+from DiffSegCore.training.pretrain_data import Source, material
+from DiffSegCore.training.pretrain_patches import ImagePatches, NoisyPatches, Scan, chain
+from DiffSegCore.training.pretrain_pictures import power_spectrum
+from DiffSegCore.training.pretrain_recipes import PUBLIC, QUICK, RECIPES, recipe
+from DiffSegCore.training.pretrain_sampling import Sampler, Wish, intensities
+from DiffSegCore.writing import write_volume
+
+SIZE = (8, 8, 8)
+
+
+def a_scan(shape: tuple[int, int, int] = (16, 20, 24), fill: float | None = None) -> Scan:
+    """The image and u_x count the voxels along i: what a patch shows tells where its coordinates must be."""
+    i = np.broadcast_to(np.arange(shape[2], dtype=np.float32), shape)
+    body = np.zeros((3, *(n // 4 for n in shape)), np.float16)
+    body[0] = np.arange(shape[2] // 4) * 4 + 1.5
+    image = (i / 32 if fill is None else np.full(shape, fill)).astype(np.float16)
+    return Scan(GridCase("ramp", image, np.zeros(shape, np.uint8), Geometry(shape, np.diag([4., 4., 4., 1.])), {}), body)
+
+
+def patches(*scans: Scan, size: tuple[int, int, int] = SIZE, **options) -> ImagePatches:
+    return ImagePatches(scans, [scan.image.size for scan in scans], size, **options)
+
+
+def noisy(guidance: str = "both", seed: int = 0) -> NoisyPatches:
+    return NoisyPatches(patches(a_scan()), guidance, .5, seed)
+
+
+@pytest.mark.parametrize("turned", [0., 1.])
+def test_coordinates_lie_where_the_image_was_cut(turned):
+    inside = patches(a_scan(), turned=turned)
+    for number in range(12):
+        image, body = inside.patch(number)
+        shown = torch.nn.functional.avg_pool3d(image, 4) * 32
+        wholly = -torch.nn.functional.max_pool3d(-image, 4)[0] >= 0  # at the rim the image blends into air
+        middle = wholly & (body[0] > 2) & (body[0] < 21)
+        assert body.shape == (3, 2, 2, 2)
+        torch.testing.assert_close(body[0][middle], shown[0][middle], atol=.6, rtol=0)  # voxels; a cell is four
+
+
+def test_a_straight_patch_is_a_piece_of_the_volume():
+    image, _ = patches(a_scan(), turned=0.).patch(3)
+    assert torch.allclose(image * 32, (image * 32).round(), atol=1e-3)
+
+
+def test_a_volume_smaller_than_a_patch_lies_in_its_middle_with_air_and_nothing_known_around():
+    image, body = patches(a_scan((4, 4, 4), fill=.5), size=(12, 12, 12), turned=0.).patch(0)
+    assert (image[0, 4:8, 4:8, 4:8] > .49).all() and image[0, 0, 0, 0] == -1
+    assert body[:, 1, 1, 1].isfinite().all() and body[:, 0].isnan().all()
+
+
+def test_large_volumes_are_seen_as_often_as_they_have_places():
+    both = patches(a_scan((8, 8, 8), fill=0.), a_scan((8, 8, 24), fill=1.), turned=0.)
+    assert 60 < sum(both.patch(number)[0].mean() > .5 for number in range(100)) < 90
+
+
+def test_a_batch_is_a_function_of_its_numbers():
+    whole, halves = noisy().batch(4, 4), [noisy().batch(4, 2), noisy().batch(6, 2)]
+    for one, other in zip(whole, zip(*halves)):
+        torch.testing.assert_close(one, torch.cat(other), rtol=0, atol=0, equal_nan=True)
+    assert not torch.equal(whole.noisy, noisy(seed=1).batch(4, 4).noisy)
+
+
+def test_noisy_patch_and_velocity_give_the_clean_patch_back():
+    numbers, batch = noisy(), noisy().batch(0, 6)
+    times = [int((numbers._log_snr[1:] - log_snr).abs().argmin()) + 1 for log_snr in batch.log_snr]
+    clean = chain().clean(batch.noisy, batch.velocity, torch.tensor(times))
+    expected = torch.stack([numbers.patches.patch(number)[0] for number in range(6)])
+    torch.testing.assert_close(clean, expected, atol=1e-4, rtol=0)
+
+
+def test_most_patches_have_the_noise_at_which_features_are_read():
+    log_snr = noisy().batch(0, 200).log_snr
+    assert .75 < ((log_snr >= 0) & (log_snr <= 8)).float().mean() < .9 and log_snr.min() < -5
+
+
+@pytest.mark.parametrize("guidance, told", [("both", .5), ("input", .5), ("auxiliary", 0.), ("none", 0.)])
+def test_a_patch_is_told_where_it_lies_or_asked_never_both(guidance, told):
+    batch = noisy(guidance).batch(0, 100)
+    knows, asked = (part.isfinite().all(1).flatten(1).any(1) for part in (batch.told, batch.asked))
+    assert (knows ^ asked).all() and abs(knows.float().mean() - told) < .15
+
+
+def a_network(guidance: str = "both") -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build({"kind": "denoiser", "guidance": guidance, "encoder": {"widths": (8, 16, 24)}})
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_halves():
+    """What one process learns from four patches, two processes learn from two each."""
+    network, numbers = a_network(), noisy()
+    whole, halves = (denoising_loss(network, numbers.batch(0, 4), .5), [denoising_loss(network, numbers.batch(n, 2), .5) for n in (0, 2)])
+    torch.testing.assert_close(whole, sum(halves) / 2)
+
+
+def test_the_loss_asks_for_coordinates_only_where_they_were_dropped():
+    network, batch = a_network(), noisy().batch(0, 4)
+    plain = denoising_loss(network, batch, 0.)
+    assert denoising_loss(network, batch, 1.) > plain
+    told = batch._replace(asked=torch.full_like(batch.asked, float("nan")))
+    assert denoising_loss(network, told, 1.) == plain and plain.isfinite()
+
+
+def test_a_perfect_denoiser_explains_everything_and_a_silent_one_nothing():
+    numbers, fabric = noisy(), Fabric(accelerator="cpu", devices=1)
+    knowing = {tuple(noisy.flatten()[:3].tolist()): v for noisy, v in zip(*numbers.batch(0, 32)[:2])}
+    perfect = lambda noisy, *rest: (torch.stack([knowing[tuple(each.flatten()[:3].tolist())] for each in noisy]), None)  # noqa: E731
+    assert explained(perfect, numbers, 8, fabric) == 1
+    assert explained(lambda noisy, *rest: (torch.zeros_like(noisy), None), numbers, 8, fabric) == 0
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Three coarse phantoms, one folder each."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    for seed in (1, 2, 3):
+        (folder / f"case_{seed}").mkdir()
+        write_volume(phantom(seed, spacing_mm=(8, 8, 8), shape=(24, 28, 28))[0], folder / f"case_{seed}" / "ct.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def coordinates(tmp_path_factory) -> Path:
+    """An untrained model of body coordinates."""
+    torch.manual_seed(0)
+    described = {"kind": "coordinates", "widths": [8, 16]}
+    path = tmp_path_factory.mktemp("coordinates") / "body.safetensors"
+    save_model(Model(build(described).eval(), described, QUICK.preprocessing, (), (32, 32, 32), {"name": "body"}), path)
+    return path
+
+
+def run(data: Path, out: Path, *more: str, progress=lambda fraction, stage: None) -> list:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu", "--steps", "4", *more]), progress)
+
+
+def test_unlabelled_volumes_become_a_denoiser_that_says_how_it_was_made(data, tmp_path):
+    path, = run(data, tmp_path)
+    model = load_model_file(path)
+    assert path.name == "diffusion.safetensors" and model.card["training"]["volumes"] == [2, 1] and model.organs == ()
+    assert model.network.features(torch.zeros(1, 1, 16, 16, 16))[0].shape == (1, 8, 16, 16, 16)
+
+
+def test_a_stopped_pretraining_resumes_to_the_same_weights_whoever_makes_its_batches(data, tmp_path):
+    def stop(fraction: float, stage: str) -> None:
+        if stage.startswith("step 15 "):
+            raise Cancelled
+    whole, = run(data, tmp_path / "whole", "--steps", "20")
+    with pytest.raises(Cancelled):
+        run(data, tmp_path / "parts", "--steps", "20", "--workers", "0", progress=stop)
+    again, = run(data, tmp_path / "parts", "--steps", "20", "--workers", "2", "--resume")
+    one, other = (load_model_file(path).network.state_dict() for path in (whole, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_guided_model_is_drawn_from_at_a_height_of_the_body(data, coordinates, tmp_path):
+    path, = run(data, tmp_path, "--guidance", "both", "--coordinates", str(coordinates))
+    model = load_model_file(path)
+    assert model.card["coordinates"] == load_model_file(coordinates).sha256 and len(model.card["body"]["middle"]) == 3
+    *files, picture = run(data, tmp_path, "--guidance", "both", "--sample", "1", "--at", "0.3", "--size", "24", "16", "20")
+    assert [file.name for file in files] == ["anywhere-1.nii.gz", "at-0.3-1.nii.gz"] and picture.stat().st_size > 10_000
+    volumes = [read_volume(file) for file in files]
+    assert all(volume.array.shape == (24, 16, 20) and volume.array.min() >= -1000 for volume in volumes)
+    assert volumes[0].geometry.spacing == pytest.approx((4, 4, 4)) and not np.array_equal(volumes[0].array, volumes[1].array)
+
+
+def test_coordinates_are_computed_once(data, coordinates, tmp_path):
+    found = [material(replace(QUICK, guidance="input"), Source([data], coordinates), tmp_path, torch.device("cpu")) for _ in range(2)]
+    files = sorted(tmp_path.glob("*.body.npy"))
+    assert len(files) == 3 and found[0].bodies == found[1].bodies
+    kept = found[0].learn[0]
+    assert np.load(found[0].bodies[kept.file]).shape == (3, *(-(-n // 4) for n in kept.geometry.shape))
+
+
+def test_a_check_tells_what_a_training_would_take_and_leaves_only_the_cache(data, tmp_path):
+    found = "\n".join(run(data, tmp_path, "--check"))
+    assert "3 volumes: 2 to learn from, 1 to watch" in found and "hours" in found and "GB" in found and "million parameters" in found
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "logs"}
+
+
+def test_wishes_that_cannot_be_met_get_a_sentence(data, tmp_path):
+    with pytest.raises(BadInput, match="'both' needs body coordinates.*--guidance none"):
+        run(data, tmp_path, "--guidance", "both")
+    with pytest.raises(BadInput, match="--sample"):
+        run(data, tmp_path, "--at", "0.5")
+    with pytest.raises(BadInput, match="diffusion.safetensors does not exist"):
+        run(data, tmp_path, "--sample", "1")
+    with pytest.raises(BadInput, match="no recipe 'brains'.*btcv-comparable"):
+        recipe("brains")
+
+
+def test_a_model_without_guidance_cannot_be_asked_for_a_height(tmp_path):
+    described = {"kind": "denoiser", "guidance": "none", "encoder": {"widths": [8, 16, 24]}}
+    sampler = Sampler(Model(build(described), described, QUICK.preprocessing, (), (16, 16, 16), {"name": "diffusion"}))
+    with pytest.raises(BadInput, match="--at"):
+        sampler.draw(Wish(1, at=.5))
+
+
+def test_coordinates_at_a_height_run_as_in_the_training_bodies():
+    described = {"kind": "denoiser", "guidance": "input", "encoder": {"widths": [8, 16, 24]}}
+    card = {"name": "diffusion-input", "body": {"per_mm": [.001, .002, .003], "middle": [.4, .5, .9]}}
+    body = Sampler(Model(build(described), described, QUICK.preprocessing, (), (8, 8, 8), card)).body_at(.3, (5, 7, 9))
+    assert body.shape == (1, 3, 5, 7, 9)
+    torch.testing.assert_close(body[0, :, 2, 3, 4], torch.tensor([.4, .5, .3]))
+    steps = body[0, 0, 0, 0, 1] - body[0, 0, 0, 0, 0], body[0, 1, 0, 1, 0] - body[0, 1, 0, 0, 0], body[0, 2, 1, 0, 0] - body[0, 2, 0, 0, 0]
+    torch.testing.assert_close(torch.stack(steps), 4 * torch.tensor([.001, .002, .003]))
+
+
+def test_intensities_are_the_inverse_of_model_values():
+    hu = torch.linspace(-1000, 1000, 81)
+    np.testing.assert_allclose(intensities(QUICK.preprocessing.values(hu), QUICK.preprocessing), hu.numpy(), atol=.05)
+
+
+def test_a_spectrum_has_its_peak_where_the_waves_are():
+    wave = torch.sin(2 * np.pi * torch.arange(32) / 8).expand(32, 32, 32)  # 8 voxels of 2 mm: 1/16 cycles/mm
+    frequency, power = power_spectrum([wave], (2., 2., 2.))
+    assert abs(frequency[power.argmax()] - 1 / 16) < .011
+
+
+def test_every_recipe_fits_its_encoder_and_says_what_was_run():
+    for each in RECIPES.values():
+        assert all(size % 2 ** (len(each.widths) - 1) == 0 for size in each.window) and each.ran
+    assert {f"{data}-{setting}" for data in PUBLIC for setting in ("comparable", "product")} <= RECIPES.keys()
+    assert all(organ in ORGANS for organ in RECIPES["btcv-comparable"].protocol["organs"]) and len(RECIPES["btcv-comparable"].protocol["organs"]) == 13
