@@ -19,7 +19,7 @@ FLOORS = (
     {"networks"},
     {"model", "registry"},
     {"segmenter"},
-    {"coordinates", "alignment"},
+    {"coordinates", "alignment", "features"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "training", "session"},
     {"demo", "service"},
     {"cli", "__main__"},
