@@ -50,23 +50,30 @@ class LinearProbe(nn.Module):
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
         levels = [read(level) for read, level in zip(self.read, self.standardise(pyramid))]
-        return _downwards(levels, [nn.Identity()] * len(levels))
+        logits = levels.pop()
+        for level in reversed(levels):
+            logits = level + _doubled(logits)
+        return logits
 
 
 class NonLinearProbe(nn.Module):
-    """1x1x1 residual blocks down the pyramid, coarse to fine (METHODS A3); normed over a voxel's channels, not over voxels."""
+    """1x1x1 residual blocks down the pyramid, coarse to fine (METHODS A3), each as wide as its level."""
 
-    def __init__(self, widths: Sequence[int], organs: int, hidden: int = 32) -> None:
+    def __init__(self, widths: Sequence[int], organs: int) -> None:
         super().__init__()
         self.standardise = Standardise(widths)
-        self.enter = nn.ModuleList(PointwiseLinear(width, hidden) for width in widths)
-        self.blocks = nn.ModuleList(_PointwiseBlock(hidden) for _ in widths)
-        self.read = nn.Sequential(_VoxelNorm(hidden), nn.SiLU(), PointwiseLinear(hidden, organs + 1))
+        self.enter = nn.ModuleList(PointwiseLinear(width, width) for width in widths)
+        self.lead = nn.ModuleList(PointwiseLinear(coarse, fine) for fine, coarse in zip(widths, widths[1:]))
+        self.blocks = nn.ModuleList(_PointwiseBlock(width) for width in widths)
+        self.read = nn.Sequential(_VoxelNorm(widths[0]), nn.SiLU(), PointwiseLinear(widths[0], organs + 1))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
         levels = [enter(level) for enter, level in zip(self.enter, self.standardise(pyramid))]
-        return self.read(_downwards(levels, self.blocks))
+        x = self.blocks[-1](levels[-1])
+        for level, lead, block in zip(reversed(levels[:-1]), reversed(self.lead), reversed(self.blocks[:-1])):
+            x = block(level + _doubled(lead(x)))
+        return self.read(x)
 
 
 class _PointwiseBlock(nn.Module):
@@ -89,13 +96,8 @@ class _VoxelNorm(nn.Module):
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
 
 
-def _downwards(levels: Sequence[Tensor], blocks: Iterable[nn.Module]) -> Tensor:
-    """Coarse to fine: each level plus what came up from below, through its block."""
-    *blocks, deepest = blocks
-    x = deepest(levels[-1])
-    for level, block in zip(reversed(levels[:-1]), reversed(blocks)):
-        x = block(level + F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False))
-    return x
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 def _spread(channels: Tensor) -> Tensor:

@@ -57,7 +57,6 @@ class ProbeRecipe:
     cached: bool = True
     overlap: float = .25
     watched: int = 3
-    hidden: int = 32
     sweep: tuple[Reading, ...] = SWEEP
     sweep_cases: int = 8
     sweep_steps: int = 200
@@ -66,7 +65,7 @@ class ProbeRecipe:
 HEAD_NECK_CPU = PretextRecipe(
     name="head-neck-cpu", title="Small encoder for head and neck CT at 4 mm: minutes on one core",
     preprocessing=HEAD_NECK_GRID, window=(48, 48, 48), widths=(16, 32, 64, 96),
-    budget=Budget(steps=600, batch=4, learning_rate=1e-3, validate_every=150, averaging=.995))
+    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99))
 
 HEAD_NECK_GPU = PretextRecipe(
     name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",
@@ -75,16 +74,16 @@ HEAD_NECK_GPU = PretextRecipe(
 
 TRIAL = PretextRecipe(
     name="trial", title="A few steps: to see that the data and the machine work",
-    preprocessing=HEAD_NECK_GRID, window=(16, 16, 16), widths=(8, 16),
+    preprocessing=HEAD_NECK_GRID, window=(16, 16, 16), widths=(8, 16, 24),
     budget=Budget(steps=4, batch=2, warmup=1, validate_every=2, averaging=.9), cube=4)
 
 PROBE_CPU = ProbeRecipe(
-    name="head-neck-cpu", title="Seven organs at risk at 4 mm: a probe in a minute on one core",
-    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(32, 32, 32), widths=(16, 32, 64, 96),
-    frozen=Budget(steps=400, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=400),
-    head_first=Budget(steps=60, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=60),
-    released=Budget(steps=340, batch=2, learning_rate=1.5e-3, warmup=30, averaging=.98, validate_every=340),
-    label_file="oar", empty_is_undrawn=True)
+    name="head-neck-cpu", title="Seven organs at risk at 4 mm: a frozen probe in a minute on one core, fine-tuning in five",
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(24, 24, 24), widths=(16, 32, 64, 96),
+    frozen=Budget(steps=300, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=300),
+    head_first=Budget(steps=40, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=40),
+    released=Budget(steps=200, batch=2, learning_rate=1.5e-3, warmup=20, averaging=.97, validate_every=200),
+    label_file="oar", empty_is_undrawn=True, overlap=.15, sweep_cases=6, sweep_steps=150)
 
 PROBE_GPU = ProbeRecipe(
     name="head-neck-gpu", title="Seven organs at risk at 4 mm: probes of the full encoder on one GPU",
@@ -92,15 +91,15 @@ PROBE_GPU = ProbeRecipe(
     frozen=Budget(steps=8000, batch=8, learning_rate=3e-3, weight_decay=0., warmup=100, averaging=.995, validate_every=2000),
     head_first=Budget(steps=500, batch=8, learning_rate=3e-3, weight_decay=0., warmup=50, averaging=.98, validate_every=500),
     released=Budget(steps=12000, batch=8, learning_rate=6e-4, warmup=500, averaging=.999, validate_every=2000),
-    label_file="oar", empty_is_undrawn=True, hidden=128, watched=15, sweep_cases=15, sweep_steps=2000)
+    label_file="oar", empty_is_undrawn=True, watched=15, sweep_cases=15, sweep_steps=2000)
 
 PROBE_TRIAL = ProbeRecipe(
     name="trial", title="A few steps: to see that the data and the machine work",
-    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(16, 16, 16), piece=(8, 8, 8), widths=(8, 16),
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(16, 16, 16), piece=(8, 8, 8), widths=(8, 16, 24),
     frozen=Budget(steps=4, batch=2, warmup=1, averaging=.5, validate_every=4),
     head_first=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
     released=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
-    label_file="oar", empty_is_undrawn=True, hidden=8, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
+    label_file="oar", empty_is_undrawn=True, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
 
 PRETEXT_RECIPES = {each.name: each for each in (HEAD_NECK_CPU, HEAD_NECK_GPU, TRIAL)}
 PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_TRIAL)}

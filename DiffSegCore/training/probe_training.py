@@ -145,8 +145,7 @@ def _train(job: Job, name: str, network: nn.Module, task: Task, budget: Budget, 
 
 def _probe(job: Job) -> nn.Module:
     torch.manual_seed(job.seed)
-    widths, organs = job.source.widths, len(job.recipe.organs)
-    return NonLinearProbe(widths, organs, job.recipe.hidden) if job.protocol == "nonlinear" else LinearProbe(widths, organs)
+    return (NonLinearProbe if job.protocol == "nonlinear" else LinearProbe)(job.source.widths, len(job.recipe.organs))
 
 
 def _some(batch_of: Callable[[int, int], Piece | SeenPatch], budget: Budget) -> Iterator[Piece | SeenPatch]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from DiffSegCore.data.cache import GridCase
-from DiffSegCore.data.patches import Augmentation, Patches
+from DiffSegCore.data.patches import Augmentation
 from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.networks import DiffusionEncoder
@@ -16,16 +16,25 @@ from DiffSegCore.training.pretexts import PRETEXTS, pretext
 from DiffSegCore.training.pretexts.contrastive import Views, info_nce, read_at
 from DiffSegCore.training.pretexts.masked import HiddenPatches, Masked, cube_mask
 from DiffSegCore.training.pretexts.restorative import corrupt, curved, inpainted, outpainted, shuffled
+from DiffSegCore.training.pretrain_patches import ImagePatches, Scan
 from DiffSegCore.training.probe_recipes import TRIAL
 
 SHAPE = (20, 22, 24)
 
 
-def a_case() -> GridCase:
+def a_scan() -> Scan:
     """Values that tell the place: so that a voxel seen in two views can be recognised."""
     k, j, i = np.meshgrid(*(np.linspace(-.5, 1, n) for n in SHAPE), indexing="ij")
     image = (.5 * k + .3 * j + .2 * i).astype(np.float16)
-    return GridCase("ramp", image, np.zeros(SHAPE, np.uint8), Geometry(SHAPE, np.diag([4., 4., 2.5, 1.])), {})
+    return Scan(GridCase("ramp", image, np.zeros(SHAPE, np.uint8), Geometry(SHAPE, np.diag([4., 4., 2.5, 1.])), {}), None)
+
+
+def patches(size: tuple[int, int, int] = TRIAL.window) -> ImagePatches:
+    return ImagePatches([a_scan()], [np.prod(SHAPE)], size)
+
+
+def batches(name: str, recipe=TRIAL):
+    return pretext(name).batches(patches(), recipe)
 
 
 @pytest.fixture
@@ -41,11 +50,11 @@ def image(random) -> np.ndarray:
 @pytest.mark.parametrize("name", PRETEXTS)
 def test_every_pretext_learns_its_task(name):
     torch.manual_seed(0)
-    task = pretext(name, DiffusionEncoder(widths=(8, 16)), [a_case()], TRIAL, 0)
-    optimiser = torch.optim.Adam(task.network.parameters(), 3e-3)
+    network, batch_of = pretext(name).network(DiffusionEncoder(widths=(8, 16))), batches(name)
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(15):
-        loss = task.network(*task.batch_of(0, 2))
+        loss = network(*batch_of(0, 2))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -55,30 +64,28 @@ def test_every_pretext_learns_its_task(name):
 
 @pytest.mark.parametrize("name", PRETEXTS)
 def test_a_batch_is_a_function_of_its_number_whoever_asks(name):
-    task = pretext(name, DiffusionEncoder(widths=(8, 16)), [a_case()], TRIAL, 0)
-    whole, halves = task.batch_of(4, 4), [task.batch_of(4, 2), task.batch_of(6, 2)]
+    batch_of = batches(name)
+    whole, halves = batch_of(4, 4), [batch_of(4, 2), batch_of(6, 2)]
     assert all(torch.equal(part, torch.cat(pieces)) for part, pieces in zip(whole, zip(*halves)))
-    assert not torch.equal(whole[0], task.batch_of(8, 4)[0])
+    assert not torch.equal(whole[0], batch_of(8, 4)[0])
 
 
 @pytest.mark.parametrize("name", ["restorative", "masked"])
-def test_pretexts_see_the_same_patches(name):
-    task = pretext(name, DiffusionEncoder(widths=(8, 16)), [a_case()], TRIAL, 0)
-    patches = Patches([a_case()], 0, TRIAL.window, augmentation=Augmentation(mirror=False), seed=0)
-    assert any(torch.equal(each, patches.batch(3, 2).image) for each in task.batch_of(3, 2))
+def test_pretexts_see_the_patches_that_diffusion_sees(name):
+    images = torch.stack([patches().patch(number)[0] for number in (3, 4)])
+    assert any(torch.equal(each, images) for each in batches(name)(3, 2))
 
 
 def test_a_batch_of_pairs_counts_both_windows():
-    pair = pretext("contrastive", DiffusionEncoder(widths=(8, 16)), [a_case()], TRIAL, 0).batch_of(0, 4)
+    pair = batches("contrastive")(0, 4)
     assert len(pair.first) == len(pair.second) == 2
-    odd = replace(TRIAL, budget=replace(TRIAL.budget, batch=3))
     with pytest.raises(BadInput, match="pairs.*3"):
-        pretext("contrastive", DiffusionEncoder(widths=(8, 16)), [a_case()], odd, 0)
+        batches("contrastive", replace(TRIAL, budget=replace(TRIAL.budget, batch=3)))
 
 
 def test_an_unknown_pretext_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match="'jigsaw'.*restorative"):
-        pretext("jigsaw", DiffusionEncoder(widths=(8, 16)), [a_case()], TRIAL, 0)
+        pretext("jigsaw")
 
 
 def test_a_curve_keeps_the_order_of_intensities_or_turns_it_round(random):
@@ -120,7 +127,7 @@ def test_a_mask_hides_its_share_in_whole_cubes(random):
 def test_hidden_voxels_do_not_reach_the_network_and_alone_are_scored():
     torch.manual_seed(0)
     network = Masked(DiffusionEncoder(widths=(8, 16)))
-    image, mask = HiddenPatches(Patches([a_case()], 0, (8, 8, 8)), side=4).batch(0, 1)
+    image, mask = HiddenPatches(patches((8, 8, 8)), side=4).batch(0, 1)
     seen = []
     network.encoder.stem.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
     loss = network(image, mask)
@@ -131,8 +138,9 @@ def test_hidden_voxels_do_not_reach_the_network_and_alone_are_scored():
 
 
 def test_two_views_show_the_same_place_at_the_voxels_they_share():
-    plain = Augmentation(rotation=20, scale=.2, shear=.1, shift=0, contrast=0, noise=0, mirror=False)
-    views = Views([a_case()], 0, (10, 10, 10), augmentation=plain)
+    plain = patches((10, 10, 10))
+    plain.augmentation = Augmentation(rotation=20, scale=.2, shear=.1, shift=0, contrast=0, noise=0, mirror=False)
+    views = Views(plain)
     compared = 0
     for number in range(8):
         pair = views.pair(number)

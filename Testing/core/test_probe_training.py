@@ -24,10 +24,11 @@ from DiffSegCore.training.probe import labelled_share, run_probe
 from DiffSegCore.training.probe_features import FeatureCase, Scene, Windows, averaged
 from DiffSegCore.training.probe_patches import coordinates_at
 from DiffSegCore.training.probe_pieces import Pieces, winners
-from DiffSegCore.training.probe_reading import Reading, open_source, random_encoder
+from DiffSegCore.training.probe_reading import Reader, Reading, open_source, random_encoder
 from DiffSegCore.training.probe_recipes import PROBE_RECIPES, PROBE_TRIAL, probe_recipe
 from DiffSegCore.training.probe_records import Wish, read_records
 from DiffSegCore.training.probe_scores import score_case, summary
+from DiffSegCore.training.probe_training import Probed
 from DiffSegCore.writing import write_labels, write_volume
 
 RIGHT, LEFT = 1, 2
@@ -101,7 +102,7 @@ def test_a_run_that_has_its_record_is_not_done_again(data, tmp_path, monkeypatch
     monkeypatch.setattr(probing, "train_probe", lambda *any: pytest.fail("trained again"))
     run(data, tmp_path, wish)
     with pytest.raises(BadInput, match="other settings"):
-        run(data, tmp_path, wish, replace(PROBE_TRIAL, hidden=16))
+        run(data, tmp_path, wish, replace(PROBE_TRIAL, sweep_steps=3))
 
 
 def test_a_stopped_run_goes_on_and_ends_as_an_uninterrupted_one(data, tmp_path):
@@ -169,11 +170,12 @@ def test_senseless_wishes_are_refused():
         probe_recipe("liver")
 
 
-def test_a_frozen_encoder_stays_as_it_was(data, tmp_path):
-    encoder = random_encoder((8, 16))
-    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    run(data, tmp_path, Wish("random", "linear", .4), replace(PROBE_TRIAL, cached=False))
-    assert all(torch.equal(before[name], tensor) for name, tensor in random_encoder((8, 16)).state_dict().items())
+def test_while_frozen_no_gradient_reaches_the_encoder():
+    network = Probed(Reader(random_encoder((8, 16)), None), LinearProbe((8, 16), 2)).freeze(True)
+    network(torch.ones(1, 1, 8, 8, 8)).sum().backward()
+    assert all(each.grad is None for each in network.reader.parameters()) and network.probe.read[0].linear.weight.grad is not None
+    network.freeze(False)(torch.ones(1, 1, 8, 8, 8)).sum().backward()
+    assert network.reader.network.stem.weight.grad is not None
 
 
 def test_every_recipe_fits_its_encoder():

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...data.patches import AIR, Patches, _look_up
+from ...data.patches import AIR, _look_up
 from ...networks import DiffusionEncoder
+from ..pretrain_patches import ImagePatches, Scan
 
 TEMPERATURE = .1
 BODY = -.8  # model value below which a voxel is air: two voxels of air are no negatives
@@ -59,10 +60,13 @@ def info_nce(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) ->
     return F.cross_entropy(alike, partner)
 
 
-class Views(Patches):
-    """Numbered pairs of overlapping views of one volume: a function of (seed, number) alone."""
+class Views:
+    """Numbered pairs of overlapping views, each turned, stretched and shaded in its own way: a function of (seed, number) alone."""
 
     places = 512  # pairs of voxels
+
+    def __init__(self, patches: ImagePatches) -> None:
+        self.patches, self.size = patches, np.array(patches.size)
 
     def batch(self, first: int, count: int) -> Pair:
         """As many windows as `count` patches have: pairs first / 2 .. (first + count) / 2 - 1."""
@@ -71,19 +75,26 @@ class Views(Patches):
 
     def pair(self, number: int) -> Pair:
         """The pair with this number, without a batch axis."""
-        random = np.random.default_rng((self.seed, number, 2))
-        case, centre = self._place(random)
-        reach = np.array(self.size) / 6
-        points = [torch.from_numpy(self._points(case, centre + random.uniform(-reach, reach), False, random)) for _ in range(2)]
-        clear = [_look_up(case.image, each, "bilinear", AIR) for each in points]
+        random = np.random.default_rng((self.patches.seed, number, 2))
+        scan, centre = self._somewhere(random)
+        centres = centre + random.uniform(-1, 1, (2, 3)) * self.size / 6
+        points = [torch.from_numpy(self.patches._points(scan.case, each, False, random)) for each in centres]
+        clear = [_look_up(scan.image, each, "bilinear", AIR) for each in points]
         at_first, at_second = self._shared(points, clear[0][0].numpy() > BODY, random)
-        return Pair(*(self._shaded(image, random) for image in clear), at_first, at_second)
+        return Pair(*(self.patches._shaded(image, random) for image in clear), at_first, at_second)
+
+    def _somewhere(self, random: np.random.Generator) -> tuple[Scan, np.ndarray]:
+        """A volume, and the middle of a window in it, each place as likely as another."""
+        edges = self.patches._edges
+        scan = self.patches.cases[int(np.searchsorted(edges, random.random() * edges[-1], side="right"))]
+        half = np.minimum(self.size, scan.image.shape) / 2
+        return scan, random.uniform(half, scan.image.shape - half) - .5
 
     def _shared(self, points: Sequence[Tensor], body: np.ndarray, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """The same places in both views, inside the body where there is any of it."""
         here = np.argwhere(np.ones(self.size, bool))
         there = _indices(points[1].numpy(), points[0].numpy().reshape(-1, 3))
-        seen = np.all((there >= -.5) & (there < np.array(self.size) - .5), axis=1)
+        seen = np.all((there >= -.5) & (there < self.size - .5), axis=1)
         among = np.flatnonzero(seen & body.ravel())
         among = among if len(among) else np.flatnonzero(seen)
         chosen = random.choice(among, self.places, replace=len(among) < self.places)

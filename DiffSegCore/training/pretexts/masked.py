@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...data.patches import Patches
 from ...networks import DiffusionEncoder
+from ..pretrain_patches import ImagePatches
 
 
 class Hidden(NamedTuple):
@@ -35,12 +35,12 @@ class Masked(nn.Module):
 class HiddenPatches:
     """Numbered patches with `share` of their cubes of `side` voxels hidden: a function of (seed, number) alone."""
 
-    def __init__(self, patches: Patches, *, side: int = 8, share: float = .6) -> None:
+    def __init__(self, patches: ImagePatches, *, side: int = 8, share: float = .6) -> None:
         self.patches, self.side, self.share = patches, side, share
 
     def batch(self, first: int, count: int) -> Hidden:
         """Patches first .. first + count - 1."""
-        images = self.patches.batch(first, count).image
+        images = torch.stack([self.patches.patch(number)[0] for number in range(first, first + count)])
         randoms = (np.random.default_rng((self.patches.seed, number, 1)) for number in range(first, first + count))
         masks = [torch.from_numpy(cube_mask(images.shape[2:], self.side, self.share, random)) for random in randoms]
         return Hidden(images, torch.stack(masks)[:, None])

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...data.patches import Patches
 from ...networks import DiffusionEncoder
+from ..pretrain_patches import ImagePatches
 
 CURVED, SHUFFLED, PAINTED, INSIDE = .9, .5, .9, .2  # chances; INSIDE: of in-painting rather than out-painting
 FALLING = .2  # chance that the intensity curve falls: bone dark, air bright
@@ -35,15 +35,15 @@ class Restorative(nn.Module):
 class Restorations:
     """Numbered patches and their corrupted selves: a function of (seed, number) alone."""
 
-    def __init__(self, patches: Patches) -> None:
+    def __init__(self, patches: ImagePatches) -> None:
         self.patches = patches
 
     def batch(self, first: int, count: int) -> Restoration:
         """Patches first .. first + count - 1."""
-        images = self.patches.batch(first, count).image
+        images = [self.patches.patch(number)[0] for number in range(first, first + count)]
         randoms = (np.random.default_rng((self.patches.seed, number, 1)) for number in range(first, first + count))
         corrupted = [torch.from_numpy(corrupt(image[0].numpy(), random))[None] for image, random in zip(images, randoms)]
-        return Restoration(torch.stack(corrupted), images)
+        return Restoration(torch.stack(corrupted), torch.stack(images))
 
 
 def corrupt(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
