@@ -22,11 +22,15 @@ NAMES = {"none": "diffusion", "input": "diffusion-input", "auxiliary": "diffusio
 WATCHED = 32  # patches of held-out volumes on which the denoiser is scored
 
 
-def pretrain(recipe: PretrainRecipe, source: Source, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
-    """Train `recipe` on the volumes of `source`; writes out/diffusion[-<guidance>].safetensors beside checkpoints and logs, and returns its path."""
+def pretrain(recipe: PretrainRecipe, source: Source, out: Path, fabric: Fabric, *, cache: Path | None = None, resume: bool = False,
+             progress: Progress = silent) -> Path:
+    """Train `recipe` on the volumes of `source`; writes out/diffusion[-<guidance>].safetensors beside checkpoints and logs, and returns its path.
+
+    cache: where prepared volumes are kept, out/cache unless several trainings share them.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with fabric.rank_zero_first():  # the others find the cache filled
-        found = material(recipe, source, out / "cache", fabric.device, part(progress, 0, .1))
+        found = material(recipe, source, cache or out / "cache", fabric.device, part(progress, 0, .1))
     trained, waiting = learn(recipe, found, out, fabric, source.workers, resume=resume, progress=part(progress, .1, 1))
     path = out / f"{NAMES[recipe.guidance]}.safetensors"
     if fabric.is_global_zero:

@@ -22,13 +22,16 @@ from . import pretext
 WATCHED = 32  # windows of held-out volumes on which the loss is watched, as for diffusion
 
 
-def train_pretext(name: str, recipe: PretextRecipe, source: Source, out: Path, fabric: Fabric, *, resume: bool = False,
-                  progress: Progress = silent) -> Path:
-    """Train on the volumes of `source`, as diffusion does; writes out/<name>.safetensors beside checkpoints and returns its path."""
+def train_pretext(name: str, recipe: PretextRecipe, source: Source, out: Path, fabric: Fabric, *, cache: Path | None = None,
+                  resume: bool = False, progress: Progress = silent) -> Path:
+    """Train on the volumes of `source`, as diffusion does; writes out/<name>.safetensors beside checkpoints and returns its path.
+
+    cache: where prepared volumes are kept, out/cache unless several trainings share them.
+    """
     out.mkdir(parents=True, exist_ok=True)
     pretext(name)
     with fabric.rank_zero_first():  # the others find the cache filled
-        found = material(alike(recipe), source, out / "cache", fabric.device, part(progress, 0, .1))
+        found = material(alike(recipe), source, cache or out / "cache", fabric.device, part(progress, 0, .1))
     trained, waiting = _learn(name, recipe, found, out, fabric, source.workers, resume, part(progress, .1, 1))
     path = out / f"{name}.safetensors"
     if fabric.is_global_zero:
