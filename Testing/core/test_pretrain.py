@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from DiffSegCore.training.pretrain_sampling import Sampler, Wish, intensities
 from DiffSegCore.writing import write_volume
 
 SIZE = (8, 8, 8)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def a_scan(shape: tuple[int, int, int] = (16, 20, 24), fill: float | None = None) -> Scan:
@@ -173,6 +177,20 @@ def test_a_stopped_pretraining_resumes_to_the_same_weights_whoever_makes_its_bat
     again, = run(data, tmp_path / "parts", "--steps", "20", "--workers", "2", "--resume")
     one, other = (load_model_file(path).network.state_dict() for path in (whole, again))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_learn_what_one_does(data, coordinates, tmp_path):
+    """Twenty steps with the same patches in all; gloo adds gradients up in another order, so not to the last bit."""
+    weights = []
+    for devices in ("1", "2"):
+        out = tmp_path / devices
+        subprocess.run([sys.executable, "-m", "DiffSegCore", "train", "pretrain", "--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu",
+                        "--guidance", "both", "--coordinates", str(coordinates), "--devices", devices],
+                       cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True, timeout=600)
+        state = torch.load(out / "last.ckpt", weights_only=True)["network"]
+        weights.append({name.replace("module.", ""): value for name, value in state.items()})
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
 
 
 def test_a_guided_model_is_drawn_from_at_a_height_of_the_body(data, coordinates, tmp_path):
