@@ -1,0 +1,96 @@
+"""What is compared, as plain values: encoders, protocols, label shares and seeds, in one size for a CPU and one for a GPU."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+from DiffSegCore.errors import BadInput
+
+GUIDANCE = {"diffusion": "none", "diffusion-input": "input", "diffusion-auxiliary": "auxiliary", "diffusion-both": "both"}
+GUIDED = ("diffusion-input", "diffusion-auxiliary", "diffusion-both")
+PRETRAINED = ("restorative", "masked", "contrastive", *GUIDANCE)
+FROZEN = ("random", *PRETRAINED)
+ENCODERS = ("scratch", *FROZEN)
+
+# Every CT of shared/data that no evaluation looks at; validation and test cases of OpenKBP and the last ten sarcomas stay unseen.
+UNLABELLED = ("ct_hn_openkbp", "ct_lesion_sts", "ct_abdomen", "tests_small/acil_ct64", "tests_small/cthead_dicom")
+LEFT_OUT = ("STS_02[89]", "STS_03?", "amos_0018*")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Probes of one kind: every encoder with every seed."""
+
+    protocol: str
+    labels: float
+    seeds: tuple[int, ...]
+    encoders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """pretext and probe: names of recipes; arms in order of importance, frozen ones before fine-tuned ones; cost: a guess in
+    seconds of a pretraining, of a frozen encoder's features with the choice of a noise level, of a frozen probe, of a fine-tuning.
+    """
+
+    name: str
+    title: str
+    pretext: str
+    probe: str
+    arms: tuple[Arm, ...]
+    cost: tuple[float, float, float, float]
+    labelled: str = "ct_hn_openkbp"
+    unlabelled: tuple[str, ...] = UNLABELLED
+    leave_out: tuple[str, ...] = LEFT_OUT
+
+    @property
+    def pretrained(self) -> list[str]:
+        """Encoders that have to be pretrained, in order."""
+        return [name for name in PRETRAINED if any(name in arm.encoders for arm in self.arms)]
+
+    def probes(self, frozen: bool) -> Iterator[tuple[str, str, float, int]]:
+        """(encoder, protocol, labels, seed). Frozen: encoder after encoder, for features are kept of one at a time. Else seed after seed,
+        so that a comparison that is cut short is a whole one with fewer seeds."""
+        arms = [arm for arm in self.arms if (arm.protocol != "finetune") == frozen]
+        runs = [(encoder, arm.protocol, arm.labels, seed) for arm in arms for seed in arm.seeds for encoder in arm.encoders]
+        return iter(sorted(runs, key=lambda run: ENCODERS.index(run[0])) if frozen else runs)
+
+    def hours(self) -> float:
+        """A guess from `cost`, on the machine that the plan is made for."""
+        features = len({run[0] for run in self.probes(True)})
+        counts = (len(self.pretrained), features, len(list(self.probes(True))), len(list(self.probes(False))))
+        return sum(count * cost for count, cost in zip(counts, self.cost)) / 3600
+
+
+SEEDS = (0, 1, 2)
+TUNED = ("scratch", "restorative", "contrastive", "diffusion", "diffusion-both")
+
+CPU = Plan("cpu", "Small encoders on one core, about five hours", "head-neck-cpu", "head-neck-cpu", (
+    Arm("nonlinear", 1., SEEDS, FROZEN),
+    Arm("linear", 1., SEEDS, FROZEN),
+    Arm("nonlinear", .1, SEEDS, FROZEN),
+    Arm("finetune", .1, SEEDS, TUNED)), cost=(750, 520, 45, 400))
+
+# Fine-tuning with all labels as well; what takes longest comes last.
+CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about twelve hours", "head-neck-cpu", "head-neck-cpu", (
+    *CPU.arms[:3],
+    Arm("linear", .1, SEEDS, FROZEN),
+    Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
+    Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=CPU.cost)
+
+GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
+    *(Arm(protocol, labels, SEEDS, FROZEN) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
+    *(Arm("finetune", labels, SEEDS, ("scratch", *PRETRAINED)) for labels in (.1, 1.))), cost=(10800, 600, 240, 2400))
+
+TRIAL = Plan("trial", "A few steps of everything: to see that it runs", "trial", "trial", (
+    Arm("nonlinear", 1., (0,), ("random", "restorative", "diffusion")),
+    Arm("finetune", .4, (0,), ("scratch", "restorative"))), cost=(10, 10, 5, 5))
+
+PLANS = {plan.name: plan for plan in (CPU, CPU_LONG, GPU, TRIAL)}
+
+
+def plan_of(name: str) -> Plan:
+    """The plan of that name; BadInput lists the names where there is none."""
+    if name not in PLANS:
+        raise BadInput(f"there is no plan {name!r}; there are {', '.join(PLANS)}")
+    return PLANS[name]
