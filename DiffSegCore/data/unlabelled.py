@@ -137,7 +137,7 @@ def _on_grid(path: Path, volume: Volume, preprocessing: Preprocessing) -> tuple[
         raise BadInput(f"{path} is {modality}, and {preprocessing.modality} is wanted; leave it out")
     if preprocessing.modality == "CT" and volume.array.min() >= 0:
         raise BadInput(f"the values of {path} run from {volume.array.min()} to {volume.array.max()}: these are no Hounsfield units, of "
-                       "which fat and air are negative; export it again without a display window")
+                       "which fat and air are negative; export it again with its rescaling and without a display window")
     image, geometry = to_model_grid(volume, preprocessing)
     box = body_box(image, preprocessing.body_threshold)
     if len(image) != 1 or box.is_empty:
