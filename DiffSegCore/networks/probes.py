@@ -106,7 +106,7 @@ def _spread(channels: Tensor) -> Tensor:
 
 def _moments(level: Tensor) -> Tensor:
     """Count, sum and sum of squares of every channel, (3, C) float64."""
-    flat = level.double().movedim(1, -1).flatten(0, -2)
+    flat = level.detach().cpu().double().movedim(1, -1).flatten(0, -2)
     return torch.stack([torch.full_like(flat[0], len(flat)), flat.sum(0), flat.square().sum(0)])
 
 

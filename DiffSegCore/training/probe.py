@@ -29,32 +29,31 @@ def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fa
               bodies: BodyMaps | None = None, progress: Progress = silent) -> Path:
     """Train and score one probe; writes out/records/<run>.json and returns its path. A run whose record is there isn't done again.
 
-    reading: the noise level to read at, chosen on validation cases where None. bodies: needed by encoders that read coordinates.
+    reading: the noise level to read at, chosen on validation cases where None. bodies: needed where coordinates are read.
     Dice is measured on the model grid; an interrupted run goes on from its last checkpoint.
     """
     torch.manual_seed(wish.seed)
-    source = open_source(wish.encoder, recipe.widths, recipe.preprocessing)
-    if source.guided and bodies is None:
-        raise BadInput(f"{wish.encoder} reads body coordinates: give the model that makes them with --coordinates")
-    if source.guided:
-        source = replace(source, key=f"{source.key}-{bodies.key[:8]}", about={**source.about, "coordinates": bodies.key})
-    record = out / "records" / f"{wish.name}.json"
-    wanted = settings(recipe, wish, source.about)
+    source = open_source(wish.encoder, recipe.widths, recipe.preprocessing).with_body(wish.body, bodies.key if bodies else "")
+    record, wanted = out / "records" / f"{wish.name}.json", settings(recipe, wish, source.about, reading)
     if record.is_file():
         return _same(record, wanted)
     splits = _scenes(recipe, source, data, out, bodies, part(progress, 0, .05))
-    job = Job(recipe, source, Reading(), wish.protocol, wish.seed, labelled_share(splits["train"], wish.labels, wish.seed),
+    job = Job(recipe, source, reading or Reading(), wish.protocol, wish.seed, labelled_share(splits["train"], wish.labels, wish.seed),
               splits["validation"][:recipe.watched], _mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, out / "features")
-    job = replace(job, reading=reading or _chosen(job, splits, part(progress, .05, .2)))
+    job = job if reading else replace(job, reading=_chosen(job, splits, part(progress, .05, .2)))
     if wish.protocol == "finetune":
         job = replace(job, reading=job.reading.noiseless())
     outcome = train_probe(job, part(progress, .2, .8))
     if fabric.is_global_zero:
         found = {split: _scored(job, outcome, splits[split], split, part(progress, .8, 1)) for split in ("validation", "test") if split in splits}
-        write_record(record, {"settings": wanted, "reading": asdict(job.reading), "steps": outcome.steps, "seconds": round(outcome.seconds, 1),
-                              "device": str(fabric.device), "train": [scene.case.name for scene in job.scenes], **found})
+        write_record(record, {"settings": wanted, **_about(job, outcome), **found})
         shutil.rmtree(job.folder, ignore_errors=True)
     return record
+
+
+def _about(job: Job, outcome: Outcome) -> dict[str, Any]:
+    return {"reading": asdict(job.reading), "steps": outcome.steps, "seconds": round(outcome.seconds, 1),
+            "device": str(job.fabric.device), "train": [scene.case.name for scene in job.scenes]}
 
 
 def labelled_share(scenes: Sequence[Scene], share: float, seed: int) -> list[Scene]:
@@ -86,7 +85,7 @@ def _scenes(recipe: ProbeRecipe, source: Source, data: Path, out: Path, bodies: 
     splits = _labelled(dataset.cases, data)
     listed = [case for cases in splits.values() for case in cases]
     cases = cached_cases(listed, dataset.labels, recipe.organs, recipe.preprocessing, out / "cache", progress)
-    told = bodies(cases) if source.guided else [None] * len(cases)
+    told = bodies(cases) if source.wants_body else [None] * len(cases)
     scenes = iter([Scene(case, body) for case, body in zip(cases, told)])
     return {split: [next(scenes) for _ in cases] for split, cases in splits.items()}
 

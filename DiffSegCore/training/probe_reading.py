@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -15,10 +15,13 @@ from ..diffusion import VoxelFields
 from ..errors import BadInput
 from ..model import load_model_file
 from ..networks import DiffusionEncoder
-from ..networks.denoiser import GuidedDenoiser
+from ..networks.denoiser import BODY_LEVEL, CoordinateCode, GuidedDenoiser
 from ..preprocess import Preprocessing
 
 RANDOM, SCRATCH = "random", "scratch"  # in place of a model file
+TOLD, UNTOLD, BESIDE = BODY = "told", "untold", "beside"  # a guided network is told coordinates, or not; or the probe gets them beside the features
+SUFFIX = {TOLD: "", UNTOLD: "-untold", BESIDE: "+coordinates"}
+OCTAVES = 4  # of the code in which a probe gets coordinates
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,33 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """A network at a fixed noise level: image (B, 1, k, j, i) and the body coordinates that it may be told -> pyramid."""
+    """A network at a fixed noise level: image (B, 1, k, j, i) and body coordinates (B, 3, k/4, j/4, i/4) or None -> pyramid."""
 
-    def __init__(self, network: DiffusionEncoder | GuidedDenoiser, log_snr: float | None) -> None:
+    def __init__(self, network: DiffusionEncoder | GuidedDenoiser, log_snr: float | None, body: str = TOLD) -> None:
         super().__init__()
-        self.network, self.log_snr = network, log_snr
+        self.network, self.log_snr, self.body = network, log_snr, body
+        self.code = CoordinateCode(OCTAVES)
 
     def forward(self, image: Tensor, body: Tensor | None = None) -> Sequence[Tensor]:
         level = None if self.log_snr is None else image.new_full((len(image),), self.log_snr)
-        return self.network.features(image, level, body) if isinstance(self.network, GuidedDenoiser) else self.network.features(image, level)
+        if isinstance(self.network, GuidedDenoiser):
+            pyramid = self.network.features(image, level, body if self.body == TOLD else None)
+        else:
+            pyramid = self.network.features(image, level)
+        if self.body == BESIDE:
+            pyramid[BODY_LEVEL] = torch.cat([pyramid[BODY_LEVEL], self.code(body)], 1)
+        return pyramid
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where features come from. key: in names of files; about: for the run record."""
+    """Where features come from. widths: of its pyramid; key: in names of files; about: for the run record; body: one of BODY."""
 
     network: DiffusionEncoder | GuidedDenoiser
     widths: tuple[int, ...]
     key: str
     about: dict[str, Any]
+    body: str = TOLD
 
     @property
     def stride(self) -> int:
@@ -88,12 +99,23 @@ class Source:
         return isinstance(self.network, GuidedDenoiser)
 
     @property
-    def guided(self) -> bool:
-        """Whether it reads body coordinates."""
-        return self.denoises and self.network.guide is not None
+    def wants_body(self) -> bool:
+        """Whether body coordinates have to be there to read it."""
+        return self.body == BESIDE or self.body == TOLD and self.denoises and self.network.guide is not None
 
     def reader(self, reading: Reading) -> Reader:
-        return Reader(self.network, reading.log_snr)
+        return Reader(self.network, reading.log_snr, self.body)
+
+    def with_body(self, body: str, coordinates: str) -> Source:
+        """This source with another use of coordinates, those of the model with that hash ("" for none)."""
+        source = replace(self, body=body)
+        if not source.wants_body:
+            coordinates = ""
+        elif not coordinates:
+            raise BadInput(f"{self.about['name']} is read with body coordinates: give the model that makes them with --coordinates")
+        widths = [width + (CoordinateCode(OCTAVES).width if body == BESIDE and n == BODY_LEVEL else 0) for n, width in enumerate(self.widths)]
+        about = {**self.about, "name": self.about["name"] + SUFFIX[body], "body": body, "coordinates": coordinates}
+        return replace(source, widths=tuple(widths), key=f"{self.key}{SUFFIX[body]}-{coordinates[:8]}".rstrip("-"), about=about)
 
 
 def open_source(name: str, widths: Sequence[int], preprocessing: Preprocessing) -> Source:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..files import atomic
+from .probe_reading import BODY, SUFFIX, TOLD, Reading
 from .probe_recipes import ProbeRecipe
 
 FORMAT = 1
@@ -16,16 +17,22 @@ PROTOCOLS = ("linear", "nonlinear", "finetune")
 
 @dataclass(frozen=True)
 class Wish:
-    """Which probe: of which encoder (a model file, "random" or "scratch"), how, with which share of the labels, and which luck."""
+    """Which probe: of which encoder (a model file, "random" or "scratch"), how, with which share of the labels, and which luck.
+
+    body: whether a guided encoder is "told" coordinates or "untold", or the probe gets them "beside" the features of any encoder.
+    """
 
     encoder: str
     protocol: str
     labels: float = 1.
     seed: int = 0
+    body: str = TOLD
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise BadInput(f"a protocol is one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
+        if self.body not in BODY:
+            raise BadInput(f"body coordinates are one of {', '.join(BODY)}, not {self.body!r}")
         if not 0 < self.labels <= 1:
             raise BadInput(f"the share of labelled cases is above 0 and at most 1, not {self.labels:g}")
         if self.encoder == "scratch" and self.protocol != "finetune":
@@ -36,12 +43,13 @@ class Wish:
     @property
     def name(self) -> str:
         """Of the run's record and folder."""
-        return f"{Path(self.encoder).stem}-{self.protocol}-{100 * self.labels:g}-{self.seed}"
+        return f"{Path(self.encoder).stem}{SUFFIX[self.body]}-{self.protocol}-{100 * self.labels:g}-{self.seed}"
 
 
-def settings(recipe: ProbeRecipe, wish: Wish, encoder: dict[str, Any]) -> dict[str, Any]:
-    """Everything that decides a run, as plain values: two runs with the same settings are the same run."""
-    values = {"recipe": asdict(recipe), "encoder": encoder, "protocol": wish.protocol, "labels": wish.labels, "seed": wish.seed}
+def settings(recipe: ProbeRecipe, wish: Wish, encoder: dict[str, Any], reading: Reading | None) -> dict[str, Any]:
+    """Everything that decides a run, as plain values: two runs with the same settings are the same run. reading: None if it is chosen."""
+    values = {"recipe": asdict(recipe), "encoder": encoder, "protocol": wish.protocol, "labels": wish.labels, "seed": wish.seed,
+              "reading": reading and asdict(reading)}
     return json.loads(json.dumps(values))  # tuples become lists, as they'll be read
 
 

@@ -1,6 +1,7 @@
 """Pretexts: corruption loses what it says and no more, masks hide their share, two views agree on where a voxel is."""
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,19 @@ import torch
 
 from DiffSegCore.data.cache import GridCase
 from DiffSegCore.data.patches import Augmentation
+from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.networks import DiffusionEncoder
+from DiffSegCore.training.commands import pretext as command
 from DiffSegCore.training.pretexts import PRETEXTS, pretext
 from DiffSegCore.training.pretexts.contrastive import Views, info_nce, read_at
 from DiffSegCore.training.pretexts.masked import HiddenPatches, Masked, cube_mask
 from DiffSegCore.training.pretexts.restorative import corrupt, curved, inpainted, outpainted, shuffled
 from DiffSegCore.training.pretrain_patches import ImagePatches, Scan
+from DiffSegCore.training.probe_reading import open_source
 from DiffSegCore.training.probe_recipes import TRIAL
+from DiffSegCore.writing import write_volume
 
 SHAPE = (20, 22, 24)
 
@@ -163,3 +168,16 @@ def test_the_partner_is_found_where_embeddings_agree_and_by_chance_where_they_do
 def test_a_voxels_vector_is_read_from_the_cell_of_every_level_that_holds_it():
     pyramid = [torch.arange(64.).reshape(1, 1, 4, 4, 4), 100 + torch.arange(8.).reshape(1, 1, 2, 2, 2)]
     assert read_at(pyramid, torch.tensor([[[3, 2, 1], [0, 0, 0]]])).tolist() == [[[57., 106.], [0., 100.]]]
+
+
+def test_the_command_leaves_an_encoder_that_a_probe_can_open(tmp_path):
+    (tmp_path / "data").mkdir()
+    for seed in (1, 2):
+        write_volume(phantom(seed, spacing_mm=(8, 8, 8), shape=(14, 18, 18))[0], tmp_path / "data" / f"p{seed}.nii.gz")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = f"--recipe trial --pretext contrastive --data {tmp_path / 'data'} -o {tmp_path / 'out'} --device cpu".split()
+    path, = command.run(parser.parse_args(words))
+    source = open_source(str(path), TRIAL.widths, TRIAL.preprocessing)
+    assert source.about["name"] == "contrastive" and source.widths == TRIAL.widths and not source.denoises
+    assert source.about["training"]["steps"] == 4 and source.about["training"]["held_out_loss"] > 0

@@ -146,6 +146,23 @@ class _Bodies:
         return [np.indices([-(-n // 4) for n in case.image.shape]).astype(np.float16) / 40 for case in cases]
 
 
+def test_coordinates_may_be_withheld_or_given_to_the_probe_alone(data, denoiser, tmp_path):
+    kept = replace(PROBE_TRIAL, sweep=(Reading(),))
+    untold = run(data, tmp_path, Wish(str(denoiser), "linear", .4, body="untold"), kept)
+    beside = run(data, tmp_path, Wish("random", "linear", .4, body="beside"), kept, bodies=_Bodies())
+    assert untold["settings"]["encoder"]["name"] == "diffusion-both-untold" and untold["settings"]["encoder"]["coordinates"] == ""
+    assert beside["settings"]["encoder"]["name"] == "random+coordinates"
+    assert {path.stem.split("-linear")[0] for path in (tmp_path / "records").iterdir()} == {"diffusion-both-untold", "random+coordinates"}
+
+
+def test_a_probe_sees_the_code_of_coordinates_beside_the_features():
+    source = open_source("random", (8, 16, 24), PROBE_TRIAL.preprocessing).with_body("beside", "abc")
+    body = torch.rand(1, 3, 2, 2, 2)
+    plain, beside = (each.reader(Reading())(torch.zeros(1, 1, 8, 8, 8), body) for each in (replace(source, body="told"), source))
+    assert source.widths == (8, 16, 24 + 25) and [level.shape[1] for level in beside] == list(source.widths)
+    assert torch.equal(beside[2][:, :24], plain[2]) and (beside[2][:, 24] == 1).all()
+
+
 def test_features_that_are_not_kept_train_a_probe_as_well(data, tmp_path):
     record = run(data, tmp_path, Wish("random", "nonlinear", .4), replace(PROBE_TRIAL, cached=False))
     assert record["steps"] == 4 and not (tmp_path / "features").exists()

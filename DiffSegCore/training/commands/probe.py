@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=float, default=1., metavar="SHARE", help="share of the labelled training cases, e.g. 0.1")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the head, the order of patches and the draw of cases")
     parser.add_argument("--log-snr", type=float, metavar="X", help="noise level to read at, instead of the one that validates best")
-    parser.add_argument("--coordinates", type=Path, metavar="FILE", help="model of body coordinates, for an encoder that is guided by them")
+    parser.add_argument("--coordinates", type=Path, metavar="FILE", help="a model of `diffseg train body`, where coordinates are read")
+    parser.add_argument("--body", choices=("told", "untold", "beside"), default="told",
+                        help="whether a guided encoder is told coordinates, or not, or the probe gets them beside any encoder's features")
 
 
 def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
     from ..probe_recipes import probe_recipe
     from ..probe_records import Wish
 
-    wish = Wish(args.encoder, args.protocol, args.labels, args.seed)
+    wish = Wish(args.encoder, args.protocol, args.labels, args.seed, args.body)
     recipe = probe_recipe(args.recipe)
     if args.steps:
         recipe = replace(recipe, **{stage: _shortened(getattr(recipe, stage), args.steps) for stage in ("frozen", "head_first", "released")})

@@ -42,6 +42,8 @@ def _claims(results: Results) -> Iterator[Claim]:
     yield _at_least("With 10 % of the labels, fine-tuning diffusion + guidance beats training from scratch",
                     tuned, results.of(tuned, FEW), "scratch", results.of("scratch", FEW), strictly=True)
     yield _at_least("Frozen, non-linear, all labels: guidance adds to diffusion", guided, of(guided), "diffusion", of("diffusion"), strictly=True)
+    yield _at_least("... more than coordinates add when only the probe gets them", guided, of(guided),
+                    "diffusion+coordinates", of("diffusion+coordinates"), strictly=True)
     yield _at_least("... and to the parotids", guided, _parotids(results, guided), "diffusion", _parotids(results, "diffusion"), strictly=True)
     confused = lambda name: results.confused(name, NONLINEAR)  # noqa: E731
     yield _at_least("... and confuses right and left less", "diffusion", confused("diffusion"), guided, confused(guided), strictly=True)

@@ -10,7 +10,8 @@ GUIDANCE = {"diffusion": "none", "diffusion-input": "input", "diffusion-auxiliar
 GUIDED = ("diffusion-input", "diffusion-auxiliary", "diffusion-both")
 PRETRAINED = ("restorative", "masked", "contrastive", *GUIDANCE)
 FROZEN = ("random", *PRETRAINED)
-ENCODERS = ("scratch", *FROZEN)
+CONTROLS = {"diffusion+coordinates": ("diffusion", "beside"), "diffusion-both-untold": ("diffusion-both", "untold")}  # encoder, and its use of coordinates
+ENCODERS = ("scratch", *FROZEN, *CONTROLS)
 
 # Every CT of shared/data that no evaluation looks at; validation and test cases of OpenKBP and the last ten sarcomas stay unseen.
 UNLABELLED = ("ct_hn_openkbp", "ct_lesion_sts", "ct_abdomen", "tests_small/acil_ct64", "tests_small/cthead_dicom")
@@ -65,21 +66,22 @@ class Plan:
 SEEDS = (0, 1, 2)
 TUNED = ("scratch", "restorative", "contrastive", "diffusion", "diffusion-both")
 
-CPU = Plan("cpu", "Small encoders on one core, about five hours", "head-neck-cpu", "head-neck-cpu", (
+CPU = Plan("cpu", "Small encoders on one core, five to six hours", "head-neck-cpu", "head-neck-cpu", (
     Arm("nonlinear", 1., SEEDS, FROZEN),
     Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
+    Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
     Arm("finetune", .1, SEEDS, TUNED)), cost=(750, 520, 45, 400))
 
 # Fine-tuning with all labels as well; what takes longest comes last.
-CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about twelve hours", "head-neck-cpu", "head-neck-cpu", (
-    *CPU.arms[:3],
+CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about ten hours", "head-neck-cpu", "head-neck-cpu", (
+    *CPU.arms[:4],
     Arm("linear", .1, SEEDS, FROZEN),
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=CPU.cost)
 
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
-    *(Arm(protocol, labels, SEEDS, FROZEN) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
+    *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
     *(Arm("finetune", labels, SEEDS, ("scratch", *PRETRAINED)) for labels in (.1, 1.))), cost=(10800, 600, 240, 2400))
 
 TRIAL = Plan("trial", "A few steps of everything: to see that it runs", "trial", "trial", (

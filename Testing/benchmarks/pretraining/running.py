@@ -20,7 +20,7 @@ from DiffSegCore.training.probe_bodies import BodyMaps
 from DiffSegCore.training.probe_recipes import pretext_recipe, probe_recipe
 from DiffSegCore.training.probe_records import Wish
 
-from .plan import GUIDANCE, GUIDED, PRETRAINED, Plan
+from .plan import CONTROLS, GUIDANCE, GUIDED, PRETRAINED, Plan
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Place:
     def encoder(self, name: str) -> str:
         """The model file of a pretrained encoder; "random" and "scratch" as they are."""
         return str(self.out / "encoders" / name / f"{name}.safetensors") if name in PRETRAINED else name
+
+    def wish(self, encoder: str, protocol: str, labels: float, seed: int) -> Wish:
+        """The probe of an encoder, or of a control: an encoder that is read with another use of coordinates."""
+        name, body = CONTROLS.get(encoder, (encoder, "told"))
+        return Wish(self.encoder(name), protocol, labels, seed, body)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def pieces(plan: Plan, place: Place, fabric: Fabric, progress: Progress) -> Iter
         yield Piece(f"pretrain {name}", name, Path(place.encoder(name)), partial(_pretrained, plan, place, name, fabric, progress))
     bodies = BodyMaps.of(place.coordinates, place.out / "cache") if place.coordinates else None
     for encoder, *how in (*plan.probes(True), *plan.probes(False)):
-        wish = Wish(place.encoder(encoder), *how)
+        wish = place.wish(encoder, *how)
         probe = partial(run_probe, probe_recipe(plan.probe), wish, place.data / plan.labelled, place.out, fabric, bodies=bodies, progress=progress)
         yield Piece(f"probe {wish.name}", encoder, place.out / "records" / f"{wish.name}.json", probe)
 
