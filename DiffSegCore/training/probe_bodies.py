@@ -10,8 +10,10 @@ import torch
 
 from ..coordinates import CoordinateModel
 from ..data.cache import GridCase
+from ..errors import BadInput
 from ..files import atomic
 from ..model import load_model_file
+from ..preprocess import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,12 @@ class BodyMaps:
     key: str
 
     @classmethod
-    def of(cls, file: Path, folder: Path) -> BodyMaps:
-        """From a model of `diffseg train body`; BadInput where it is none."""
+    def of(cls, file: Path, folder: Path, preprocessing: Preprocessing) -> BodyMaps:
+        """From a model of `diffseg train body`; BadInput where it is none, or one for another grid."""
         model = load_model_file(file)
+        if model.preprocessing != preprocessing:
+            raise BadInput(f"{file} was trained on another grid or other values ({model.preprocessing.to_dict()}) than the recipe uses "
+                           f"({preprocessing.to_dict()}); train body coordinates on this grid")
         return cls(CoordinateModel(model, "cpu"), folder, model.sha256)
 
     def __call__(self, cases: Sequence[GridCase]) -> list[np.ndarray]:

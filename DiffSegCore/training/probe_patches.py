@@ -1,7 +1,7 @@
 """Labelled patches for an encoder that is run in every step: turned, stretched and shaded, as a reading shows them, coordinates beside."""
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -26,11 +26,10 @@ class SeenPatch(NamedTuple):
 
 
 class SeenPatches(Patches):
-    """Numbered patches: a function of (seed, number) alone."""
+    """Numbered patches: a function of (seed, number) alone. how: as of Patches."""
 
-    def __init__(self, scenes: Sequence[Scene], organs: int, size: tuple[int, int, int], reading: Reading, *,
-                 empty_is_undrawn: bool, seed: int) -> None:
-        super().__init__([each.case for each in scenes], organs, size, augmentation=SEEN, empty_is_undrawn=empty_is_undrawn, seed=seed)
+    def __init__(self, scenes: Sequence[Scene], organs: int, size: tuple[int, int, int], reading: Reading, **how: Any) -> None:
+        super().__init__([each.case for each in scenes], organs, size, augmentation=SEEN, **how)
         self.bodies = {each.case.name: each.body for each in scenes}
         self.reading = reading
 

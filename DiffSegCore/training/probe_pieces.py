@@ -1,7 +1,7 @@
 """Pieces of cached features with their labels: what a frozen probe trains on, and whole cases: what it is scored on."""
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -24,10 +24,10 @@ class Piece(NamedTuple):
 
 
 class Pieces(Patches):
-    """Numbered pieces, placed as patches are, on the grid of the coarsest level; features stay as the encoder gave them."""
+    """Numbered pieces, placed as patches are, on the grid of the coarsest level; features stay as the encoder gave them. how: as of Patches."""
 
-    def __init__(self, cases: Sequence[FeatureCase], organs: int, size: tuple[int, int, int], *, empty_is_undrawn: bool, seed: int) -> None:
-        super().__init__([each.case for each in cases], organs, size, empty_is_undrawn=empty_is_undrawn, seed=seed)
+    def __init__(self, cases: Sequence[FeatureCase], organs: int, size: tuple[int, int, int], **how: Any) -> None:
+        super().__init__([each.case for each in cases], organs, size, **how)
         self.features = {each.case.name: each for each in cases}
         self.stride = 2 ** (len(cases[0].levels) - 1)
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.cache import GridCase
-from ..diffusion import VoxelFields
 from ..errors import BadInput
+from ..features import NOISES, noised
 from ..model import load_model_file
 from ..networks import DiffusionEncoder
 from ..networks.denoiser import BODY_LEVEL, CoordinateCode, GuidedDenoiser
@@ -36,8 +36,8 @@ class Reading:
     noise: str = "zero"
 
     def __post_init__(self) -> None:
-        if self.noise not in ("keyed", "zero"):
-            raise BadInput(f"noise is 'keyed' or 'zero', not {self.noise!r}")
+        if self.noise not in NOISES:
+            raise BadInput(f"noise is {' or '.join(map(repr, NOISES))}, not {self.noise!r}")
 
     def __str__(self) -> str:
         return "clean" if self.log_snr is None else f"logSNR {self.log_snr:g}, {self.noise} noise"
@@ -49,11 +49,8 @@ class Reading:
 
     def image(self, case: GridCase) -> Tensor:
         """The whole volume (1, k, j, i) as this reading shows it; the noise is a function of the case's name and the voxel."""
-        shown = torch.from_numpy(np.array(case.image, np.float32))[None] * self.keep ** .5
-        if self.noise == "zero" or self.log_snr is None:
-            return shown
-        field = VoxelFields.of(shown.shape[1:], seeds=(zlib.crc32(case.name.encode()),))
-        return shown + (1 - self.keep) ** .5 * field.normal(0)[0]
+        image = torch.from_numpy(np.array(case.image, np.float32))[None, None]
+        return noised(image, [(0, 0, 0)], self.log_snr, noise=self.noise, seed=zlib.crc32(case.name.encode()))[0]
 
     def noiseless(self) -> Reading:
         """The same level without noise: what fine-tuning starts from."""

@@ -17,7 +17,7 @@ SWEEP = (Reading(), *(Reading(level, "keyed") for level in (9., 6., 4.7, 3.5, 2.
 class PretextRecipe:
     """What every pretext shares: patches, encoder and budget. A batch counts windows, so a pair of views is two of it.
 
-    cube: side in voxels of what masking hides, masked: the share of cubes that it hides.
+    cube: side in voxels of what masking hides, masked: the share of cubes that it hides. ran: what was run of it, and what not.
     """
 
     name: str
@@ -26,6 +26,7 @@ class PretextRecipe:
     window: tuple[int, int, int]
     widths: tuple[int, ...]
     budget: Budget
+    ran: str
     cube: int = 8
     masked: float = .6
     seed: int = 0
@@ -39,7 +40,8 @@ class ProbeRecipe:
     training from scratch gets the steps of both. cached: features are kept on disk (small volumes) or computed in every step.
     watched: so many validation cases are scored when a budget says to validate, and the best of these moments is kept.
     sweep: readings to choose from on validation cases, with a linear probe of `sweep_steps` steps on the first `sweep_cases`
-    training cases, scored on as many validation cases. empty_is_undrawn: as in HeadRecipe.
+    training cases, scored on as many validation cases. on_organ: share of the patches that are centred on an organ.
+    empty_is_undrawn: as in HeadRecipe. ran: what was run of it, and what not.
     """
 
     name: str
@@ -52,10 +54,12 @@ class ProbeRecipe:
     frozen: Budget
     head_first: Budget
     released: Budget
+    ran: str
     label_file: str | None = None
     empty_is_undrawn: bool = False
     cached: bool = True
     overlap: float = .25
+    on_organ: float = 2 / 3
     watched: int = 3
     sweep: tuple[Reading, ...] = SWEEP
     sweep_cases: int = 8
@@ -65,17 +69,18 @@ class ProbeRecipe:
 HEAD_NECK_CPU = PretextRecipe(
     name="head-neck-cpu", title="Small encoder for head and neck CT at 4 mm: minutes on one core",
     preprocessing=HEAD_NECK_GRID, window=(48, 48, 48), widths=(16, 32, 64, 96),
-    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99))
+    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99), ran="what was run of it stands in the comparison's records")
 
 HEAD_NECK_GPU = PretextRecipe(
     name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",
     preprocessing=HEAD_NECK_GRID, window=(64, 64, 64), widths=(32, 64, 128, 192, 256),
-    budget=Budget(steps=40000, batch=16, learning_rate=4e-4, warmup=1000, validate_every=2000, averaging=.9995))
+    budget=Budget(steps=40000, batch=16, learning_rate=4e-4, warmup=1000, validate_every=2000, averaging=.9995),
+    ran="not run: it wants a GPU for hours")
 
 TRIAL = PretextRecipe(
     name="trial", title="A few steps: to see that the data and the machine work",
     preprocessing=HEAD_NECK_GRID, window=(16, 16, 16), widths=(8, 16, 24),
-    budget=Budget(steps=4, batch=2, warmup=1, validate_every=2, averaging=.9), cube=4)
+    budget=Budget(steps=4, batch=2, warmup=1, validate_every=2, averaging=.9), ran="run in the tests", cube=4)
 
 PROBE_CPU = ProbeRecipe(
     name="head-neck-cpu", title="Seven organs at risk at 4 mm: a frozen probe in a minute on one core, fine-tuning in five",
@@ -83,6 +88,7 @@ PROBE_CPU = ProbeRecipe(
     frozen=Budget(steps=300, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=300),
     head_first=Budget(steps=40, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=40),
     released=Budget(steps=200, batch=2, learning_rate=1.5e-3, warmup=20, averaging=.97, validate_every=200),
+    ran="what was run of it stands in the comparison's records",
     label_file="oar", empty_is_undrawn=True, overlap=.15, sweep_cases=6, sweep_steps=150)
 
 PROBE_GPU = ProbeRecipe(
@@ -91,7 +97,20 @@ PROBE_GPU = ProbeRecipe(
     frozen=Budget(steps=8000, batch=8, learning_rate=3e-3, weight_decay=0., warmup=100, averaging=.995, validate_every=2000),
     head_first=Budget(steps=500, batch=8, learning_rate=3e-3, weight_decay=0., warmup=50, averaging=.98, validate_every=500),
     released=Budget(steps=12000, batch=8, learning_rate=6e-4, warmup=500, averaging=.999, validate_every=2000),
+    ran="not run: it wants a GPU for hours",
     label_file="oar", empty_is_undrawn=True, watched=15, sweep_cases=15, sweep_steps=2000)
+
+PROBE_COMPARABLE = ProbeRecipe(
+    name="btcv-comparable", title="The papers' comparable setting (METHODS A3): 13 organs of BTCV at 1 x 1 x 2 mm, patches of 128 x 128 x 32",
+    preprocessing=Preprocessing(spacing_mm=(2., 1., 1.), intensity_knots=((-1350., -1.), (1000., 1.)), modality="CT"),
+    organs=("spleen", "kidney_right", "kidney_left", "gallbladder", "esophagus", "liver", "stomach", "aorta", "inferior_vena_cava",
+            "portal_vein_and_splenic_vein", "pancreas", "adrenal_gland_right", "adrenal_gland_left"),
+    window=(32, 128, 128), piece=(32, 128, 128), widths=(32, 64, 128, 256, 320, 320),
+    frozen=Budget(steps=45000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
+    head_first=Budget(steps=15000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
+    released=Budget(steps=30000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
+    ran="not run: the data set was not at hand; a fold is a split of the data set given with --data, made with seed 42",
+    cached=False, on_organ=.5, overlap=.5, watched=6, sweep_cases=6, sweep_steps=5000)
 
 PROBE_TRIAL = ProbeRecipe(
     name="trial", title="A few steps: to see that the data and the machine work",
@@ -99,10 +118,10 @@ PROBE_TRIAL = ProbeRecipe(
     frozen=Budget(steps=4, batch=2, warmup=1, averaging=.5, validate_every=4),
     head_first=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
     released=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
-    label_file="oar", empty_is_undrawn=True, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
+    ran="run in the tests", label_file="oar", empty_is_undrawn=True, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
 
 PRETEXT_RECIPES = {each.name: each for each in (HEAD_NECK_CPU, HEAD_NECK_GPU, TRIAL)}
-PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_TRIAL)}
+PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_COMPARABLE, PROBE_TRIAL)}
 
 
 def pretext_recipe(name: str) -> PretextRecipe:

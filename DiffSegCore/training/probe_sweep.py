@@ -49,9 +49,10 @@ def _store(job: Job, file: Path, scores: list[dict[str, Any]]) -> None:
 def _score(job: Job, reading: Reading, progress: Progress) -> float:
     steps = job.recipe.sweep_steps
     budget = replace(job.recipe.frozen, steps=steps, validate_every=steps)
-    short = replace(job, recipe=replace(job.recipe, frozen=budget, cached=True), reading=reading, protocol="linear", seed=0,
+    short = replace(job, recipe=replace(job.recipe, frozen=budget), reading=reading, protocol="linear", seed=0,
                     folder=job.folder / f"sweep-{reading.log_snr}-{reading.noise}", features=job.features / "sweep")
     score = short.mean_dice(train_probe(short, progress).found)
+    job.fabric.barrier()  # nobody reads them any more
     if job.fabric.is_global_zero:
         for used in (short.folder, short.features / features_key(job.source, reading, job.windows)):
             shutil.rmtree(used, ignore_errors=True)

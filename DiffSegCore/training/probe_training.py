@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -44,6 +44,11 @@ class Job:
     @property
     def windows(self) -> Windows:
         return Windows(self.recipe.window, self.source.stride, self.recipe.overlap)
+
+    @property
+    def placing(self) -> dict[str, Any]:
+        """Where patches lie, for `Patches`."""
+        return {"on_organ": self.recipe.on_organ, "empty_is_undrawn": self.recipe.empty_is_undrawn, "seed": self.seed}
 
     def mean_dice(self, found: Callable[[Scene], np.ndarray]) -> float:
         """Mean over organs and cases of what is watched."""
@@ -90,8 +95,7 @@ def _on_cached(job: Job, progress: Progress) -> Outcome:
     scenes = [*job.scenes, *job.watched]
     with job.fabric.rank_zero_first():
         cases = feature_cases(job.source, job.reading, scenes, job.features, job.windows, device, part(progress, 0, .5))
-    pieces = Pieces(cases[:len(job.scenes)], len(job.recipe.organs), job.recipe.piece,
-                    empty_is_undrawn=job.recipe.empty_is_undrawn, seed=job.seed)
+    pieces = Pieces(cases[:len(job.scenes)], len(job.recipe.organs), job.recipe.piece, **job.placing)
     probe = _probe(job)
     probe.standardise.measure(batch.pyramid for batch in _some(pieces.batch, job.recipe.frozen))
 
@@ -114,8 +118,7 @@ def _tuned(job: Job, progress: Progress) -> Outcome:
 def _live(job: Job, stages: Sequence[tuple[str, Budget, bool]], progress: Progress) -> Outcome:
     """Stages of training, (name, budget, whether the encoder is frozen), with the encoder in every step."""
     device = job.fabric.device
-    patches = SeenPatches(job.scenes, len(job.recipe.organs), job.recipe.window, job.reading,
-                          empty_is_undrawn=job.recipe.empty_is_undrawn, seed=job.seed)
+    patches = SeenPatches(job.scenes, len(job.recipe.organs), job.recipe.window, job.reading, **job.placing)
     network = Probed(job.source.reader(job.reading), _probe(job)).to(device, memory_format=torch.channels_last_3d)
     with torch.no_grad():
         batches = _some(patches.batch, stages[0][1])

@@ -21,6 +21,7 @@ from DiffSegCore.networks.probes import LinearProbe
 from DiffSegCore.training import probe as probing
 from DiffSegCore.training.commands import probe as command
 from DiffSegCore.training.probe import labelled_share, run_probe
+from DiffSegCore.training.probe_bodies import BodyMaps
 from DiffSegCore.training.probe_features import FeatureCase, Scene, Windows, averaged
 from DiffSegCore.training.probe_patches import coordinates_at
 from DiffSegCore.training.probe_pieces import Pieces, winners
@@ -305,6 +306,17 @@ def test_an_encoder_of_another_grid_is_refused(denoiser):
     other = replace(PROBE_TRIAL.preprocessing, spacing_mm=(1., 1., 1.))
     with pytest.raises(BadInput, match="another grid"):
         open_source(str(denoiser), (8, 16), other)
+
+
+def test_coordinates_come_from_a_model_for_this_grid_and_are_kept(tmp_path):
+    architecture = {"kind": "coordinates", "widths": [8, 16]}
+    save_model(Model(build(architecture).eval(), architecture, PROBE_TRIAL.preprocessing, (), (16, 16, 16), {}), tmp_path / "body.safetensors")
+    maps = BodyMaps.of(tmp_path / "body.safetensors", tmp_path / "cache", PROBE_TRIAL.preprocessing)
+    first, = maps([a_case(shape=(18, 16, 16))])
+    assert first.shape == (3, 5, 4, 4) and first.dtype == np.float16
+    assert np.array_equal(maps([a_case(shape=(18, 16, 16))])[0], first) and len(list((tmp_path / "cache").iterdir())) == 1
+    with pytest.raises(BadInput, match="another grid"):
+        BodyMaps.of(tmp_path / "body.safetensors", tmp_path, replace(PROBE_TRIAL.preprocessing, spacing_mm=(1., 1., 1.)))
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path):

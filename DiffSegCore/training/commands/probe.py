@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
     if args.steps:
         recipe = replace(recipe, **{stage: _shortened(getattr(recipe, stage), args.steps) for stage in ("frozen", "head_first", "released")})
     reading = None if args.log_snr is None else Reading(args.log_snr, "keyed")
-    bodies = args.coordinates and BodyMaps.of(args.coordinates, args.out / "cache")
+    bodies = args.coordinates and BodyMaps.of(args.coordinates, args.out / "cache", recipe.preprocessing)
     path = run_probe(recipe, wish, args.data, args.out, fabric, reading=reading, bodies=bodies,
                      progress=progress if fabric.is_global_zero else silent)
     return [path] if fabric.is_global_zero else []

@@ -55,10 +55,11 @@ def pieces(plan: Plan, place: Place, fabric: Fabric, progress: Progress) -> Iter
     """Pretrainings, then frozen probes, then fine-tuning."""
     for name in plan.pretrained:
         yield Piece(f"pretrain {name}", name, Path(place.encoder(name)), partial(_pretrained, plan, place, name, fabric, progress))
-    bodies = BodyMaps.of(place.coordinates, place.out / "cache") if place.coordinates else None
+    recipe = probe_recipe(plan.probe)
+    bodies = BodyMaps.of(place.coordinates, place.out / "cache", recipe.preprocessing) if place.coordinates else None
     for encoder, *how in (*plan.probes(True), *plan.probes(False)):
         wish = place.wish(encoder, *how)
-        probe = partial(run_probe, probe_recipe(plan.probe), wish, place.data / plan.labelled, place.out, fabric, bodies=bodies, progress=progress)
+        probe = partial(run_probe, recipe, wish, place.data / plan.labelled, place.out, fabric, bodies=bodies, progress=progress)
         yield Piece(f"probe {wish.name}", encoder, place.out / "records" / f"{wish.name}.json", probe)
 
 
