@@ -32,7 +32,7 @@ def draw_samples(kinds: Mapping[str, Sequence[Tensor]], preprocessing: Preproces
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 2.2 * len(kinds) + 3.4), facecolor=BACKGROUND)
+    figure = Figure(figsize=(12, 2.2 * len(kinds) + 3.4), facecolor=BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subfigures(2, 1, height_ratios=(2.2 * len(kinds), 3.4))
     for part in (upper, lower):
