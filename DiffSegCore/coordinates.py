@@ -17,7 +17,7 @@ from .networks.coordinates import MIDDLE, STRIDE, BodyCoordinates
 from .preprocess import Preprocessing, body_box
 from .segmenter import usable_device
 
-SURELY_MIRRORED = .9  # probability from which on a mirrored volume is worth a word
+SURELY = .9           # probability from which on a turned axis is worth a word
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
 ENOUGH = 32           # coarse voxels of body that a line can be laid through
 
@@ -26,14 +26,15 @@ ENOUGH = 32           # coarse voxels of body that a line can be laid through
 class CoordinateMap:
     """u float32 (3, k, j, i), order R, A, S, on the coarse `grid`; `body` bool (k, j, i): the voxels with a patient in them.
 
-    scale: the patient's g, above 1 for small people; mirrored: probability that right and left are exchanged.
+    scale: the patient's g, above 1 for small people; turned: probabilities that right and left, front and back, head and
+    feet are exchanged.
     """
 
     u: Tensor
     grid: Geometry
     body: Tensor
     scale: float
-    mirrored: float
+    turned: tuple[float, float, float]
 
     def at(self, ras: Any) -> np.ndarray:
         """u of points in RAS mm, (..., 3) to (..., 3) float32; beyond the patient the nearest border's."""
@@ -82,11 +83,11 @@ def coordinate_map(network: BodyCoordinates, image: Tensor, geometry: Geometry, 
     box = body_box(image, preprocessing.body_threshold)
     box = Box.whole(geometry.shape) if box.is_empty else box
     part = image[(slice(None), *box.slices)].float()
-    reading = network.read(part[None].to(network.low.device))
+    batch = part[None].to(network.low.device)
+    (u, log_scale), turned = network(batch), network.turned(batch)[0].float().sigmoid()
     full = F.pad(part, [side for size in reversed(part.shape[1:]) for side in (0, -size % STRIDE)], value=float(part.min()))
     body = F.avg_pool3d((full > preprocessing.body_threshold).float(), STRIDE)[0] > .5
-    return CoordinateMap(reading.u[0].float().cpu(), coarse_grid(geometry.crop(box)), body, float(reading.log_scale.exp()),
-                         float(reading.mirrored.float().sigmoid()))
+    return CoordinateMap(u[0].float().cpu(), coarse_grid(geometry.crop(box)), body, float(log_scale.exp()), tuple(turned.tolist()))
 
 
 def coarse_grid(geometry: Geometry) -> Geometry:
@@ -100,8 +101,8 @@ def coarse_grid(geometry: Geometry) -> Geometry:
 def orientation_doubts(found: CoordinateMap) -> tuple[str, ...]:
     """Sentences about a volume whose anatomy runs against its header; none where all is well.
 
-    u is fitted by a straight line along R, A and S over the patient's voxels. A right-left mirror image is the network's guess
-    alone: heads and necks are nearly symmetrical.
+    The network says which axes look turned over. Besides, u has to rise along R, A and S over the patient's voxels, as a straight
+    line would, which it does not where axes are exchanged. Right from left is a guess: heads and necks are nearly symmetrical.
     """
     return tuple(_doubts(found))
 
@@ -116,12 +117,13 @@ def _doubts(found: CoordinateMap) -> Iterator[str]:
     for axis in np.flatnonzero(~along):
         yield (f"The anatomy does not follow the {'RAS'[axis]} axis of the header: axes may be exchanged, or the image shows a part of the "
                "body that the model does not know.")
-    if along[1] and linear[1, 1] < 0:
+    falling = along & (np.diag(linear) < 0) | (np.array(found.turned) > SURELY)
+    if falling[1]:
         yield "The patient looks turned over: the front lies where the header says back (P). Check the orientation."
-    if along[2] and linear[2, 2] < 0:
+    if falling[2]:
         yield "The patient looks upside down: the head lies where the header says feet (I). Check the orientation or the order of slices."
-    if found.mirrored > SURELY_MIRRORED:
-        yield f"Right and left look exchanged (probability {found.mirrored:.2f}). Check the orientation."
+    if falling[0]:
+        yield "Right and left look exchanged. Check the orientation."
 
 
 def straight_fit(ras: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .encoder import GROUP
 from .heads import PointwiseLinear
+from .orientation import MOMENTS, Orientation, body_moments
 
 STRIDE = 4       # voxel n of the coordinates is centred on 4 n + MIDDLE of the image, along each axis
 MIDDLE = 1.5
@@ -17,38 +18,30 @@ AIR = -1.        # model value outside a volume
 LARGEST_LOG_SCALE = math.log(1.25)
 
 
-class Reading(NamedTuple):
-    """u (B, 3, k/4, j/4, i/4), order R, A, S; log_scale (B,); mirrored (B,), the logit that right and left are exchanged."""
-
-    u: Tensor
-    log_scale: Tensor
-    mirrored: Tensor
-
-
 class BodyCoordinates(nn.Module):
     """Image (B, 1, k, j, i) in model values, I to the right, J to the front, K up -> coordinates that name the same place in everybody.
 
     u rises by `slope` units a metre to the patient's right, front and head end, times the patient's scale g in [.8, 1.25]:
-    small people have a large one (METHODS A1). Front, back, head and feet are told by the anatomy, so that u falls along an
-    axis that a wrong header turned over. Right and left look too much alike for that: u_x follows the I axis, and
-    `mirrored` is the network's opinion on which side is which.
+    small people have a large one (METHODS A1). That holds for volumes whose header is right; `turned` says which axes look wrong.
 
-    widths: channels of the levels at strides 4, 8, 16, ...; multiples of 8. `low` and `gain`: u = (raw - low) * gain, set once
-    after training so that a training patient's u runs from 0 to 1.
+    widths: channels of the levels at strides 4, 8, 16, ...; multiples of 8. `low` and `gain`:
+    u = (raw - low) * gain, set once after training so that training patients' u runs from 0 to 1.
     """
 
     def __init__(self, *, widths: Sequence[int] = (32, 64, 96, 128)) -> None:
         super().__init__()
         self.widths = tuple(widths)
         steps = list(zip(self.widths[:-1], self.widths[1:]))
-        self.stem = nn.Conv3d(1, self.widths[0], STRIDE, stride=STRIDE)
+        half = self.widths[0] // 2
+        self.stem = nn.Sequential(nn.Conv3d(1, half, 4, stride=2, padding=1), nn.SiLU(), nn.Conv3d(half, self.widths[0], 4, stride=2, padding=1))
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.encode = nn.ModuleList(Block(width) for width in self.widths[1:])
         self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in steps)
         self.decode = nn.ModuleList(Block(width) for width in self.widths[:-1])
-        self.norm = nn.ModuleList(nn.Sequential(nn.GroupNorm(width // GROUP, width), nn.SiLU()) for width in self.widths)
-        self.place = nn.ModuleList(PointwiseLinear(width, 3) for width in self.widths)
-        self.patient = nn.Sequential(nn.Linear(sum(self.widths), 64), nn.SiLU(), nn.Linear(64, 2))
+        self.norm = nn.ModuleList(nn.GroupNorm(width // GROUP, width) for width in self.widths)
+        self.place = nn.ModuleList(nn.Sequential(nn.SiLU(), PointwiseLinear(width, 3)) for width in self.widths)
+        self.size = nn.Sequential(nn.Linear(MOMENTS * sum(self.widths), 64), nn.SiLU(), nn.Linear(64, 1))
+        self.orientation = Orientation()
         self.log_slope = nn.Parameter(torch.zeros(3))
         self.register_buffer("low", torch.zeros(3))
         self.register_buffer("gain", torch.ones(3))
@@ -62,20 +55,19 @@ class BodyCoordinates(nn.Module):
         return (self.log_slope - self.log_slope.mean()).exp() * self.gain
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """u (B, 3, ceil(k/4), ceil(j/4), ceil(i/4)) and log_scale (B,) of volumes of any size."""
-        return self.read(image)[:2]
-
-    def read(self, image: Tensor) -> Reading:
-        """`forward`, and whether the patient looks mirrored."""
+        """u (B, 3, ceil(k/4), ceil(j/4), ceil(i/4)), order R, A, S, and log_scale (B,), the log of g, of volumes of any size."""
         dense = self._padded(image)
         pyramid = [norm(level) for norm, level in zip(self.norm, self._pyramid(dense))]
         raw = self.place[-1](pyramid[-1])
         for place, level in zip(reversed(self.place[:-1]), reversed(pyramid[:-1])):
             raw = place(level) + F.interpolate(raw, scale_factor=2, mode="trilinear", align_corners=False)
         raw = raw[(..., *(slice(-(-size // STRIDE)) for size in image.shape[2:]))]
-        log_scale, mirrored = self.patient(_body_means(pyramid, dense)).unbind(1)
-        u = (raw - self.low[:, None, None, None]) * self.gain[:, None, None, None]
-        return Reading(u, LARGEST_LOG_SCALE * log_scale.tanh(), mirrored)
+        log_scale = LARGEST_LOG_SCALE * self.size(body_moments(pyramid, dense))[:, 0].tanh()
+        return (raw - self.low[:, None, None, None]) * self.gain[:, None, None, None], log_scale
+
+    def turned(self, image: Tensor) -> Tensor:
+        """Logits (B, 3) that right and left, front and back, head and feet are exchanged in the array."""
+        return self.orientation(self._padded(image))
 
     def _padded(self, image: Tensor) -> Tensor:
         """Air as zero, so that what convolutions pad with is air, and air added up to a multiple of the coarsest stride."""
@@ -105,12 +97,3 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
-
-
-def _body_means(pyramid: Sequence[Tensor], dense: Tensor) -> Tensor:
-    """Each level's mean over the body, (B, sum of widths): weighted by density, so that air round the patient counts for nothing."""
-    means = []
-    for level in pyramid:
-        weight = F.adaptive_avg_pool3d(dense, level.shape[2:])
-        means.append((level * weight).sum((2, 3, 4)) / weight.sum((2, 3, 4)).clamp(min=1e-3))
-    return torch.cat(means, dim=1)

@@ -58,9 +58,11 @@ class BodyTraining(nn.Module):
 
     def forward(self, views: View) -> Tensor:
         image = views.image.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
-        reading = self.body.read(image)
+        u, log_scale = self.body(image)
+        turned = self.body.turned(_flipped(image, views.flips.flatten(0, 1)))
+        u, log_scale, turned = (part.float().unflatten(0, (-1, 2)) for part in (u, log_scale, turned))
         with torch.autocast(image.device.type, enabled=False):  # bf16 would round millimetres to centimetres
-            return body_loss(reading, self.body.slope, self.anchors, views, self.weights)
+            return body_loss(u, log_scale, turned, self.body.slope, self.anchors, views, self.weights)
 
 
 def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
@@ -138,6 +140,11 @@ def scale_to_unit(body: BodyCoordinates, patients: Sequence[Placed]) -> None:
     low, width = (torch.tensor(values, dtype=body.low.dtype, device=body.low.device) for values in (low, np.maximum(high - low, 1e-6)))
     body.low.copy_(body.low + low / body.gain)
     body.gain.copy_(body.gain / width)
+
+
+def _flipped(image: Tensor, flips: Tensor) -> Tensor:
+    """Each of (B, 1, k, j, i) turned over along its K, J, I as flips (B, 3) says."""
+    return torch.stack([one.flip([axis + 1 for axis in range(3) if flip[axis]]) for one, flip in zip(image, flips.tolist())])
 
 
 def _card(recipe: BodyRecipe, cases: Cases, trained: Trained, checked: Sequence[Placed], device: str) -> dict[str, Any]:

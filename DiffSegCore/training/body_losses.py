@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks.coordinates import Reading
 from .body_views import View
 
 
@@ -23,15 +22,14 @@ class Weights:
     agreement: float = 1.
     anchors: float = 1.
     scale: float = 1.
-    mirrored: float = .2
+    turned: float = 1.
 
 
-def body_loss(reading: Reading, slope: Tensor, anchors: Tensor, views: View, weights: Weights = Weights()) -> Tensor:
-    """Weighted sum of the losses below, a scalar. reading: of all views of the batch, (2 B, ...) with twins beside each other."""
-    u, log_scale = (_in_pairs(part.float()) for part in reading[:2])
+def body_loss(u: Tensor, log_scale: Tensor, turned: Tensor, slope: Tensor, anchors: Tensor, views: View, weights: Weights = Weights()) -> Tensor:
+    """Weighted sum of the losses below, a scalar; shapes as there."""
     total = weights.offsets * offset_loss(u, slope, log_scale - views.log_scale, views)
     total = total + weights.agreement * agreement_loss(u, views) + weights.anchors * anchor_loss(u, anchors, views)
-    total = total + weights.scale * scale_loss(log_scale, views.log_scale) + weights.mirrored * mirror_loss(_in_pairs(reading.mirrored), views)
+    total = total + weights.scale * scale_loss(log_scale, views.log_scale) + weights.turned * turned_loss(turned, views)
     return total.mean()
 
 
@@ -72,17 +70,19 @@ def scale_loss(log_scale: Tensor, magnification: Tensor) -> Tensor:
     return (patient[:, 0] - patient[:, 1]).square() + .01 * patient.square().mean(1)
 
 
-def mirror_loss(logit: Tensor, views: View) -> Tensor:
-    """Cross-entropy of telling a patient from a mirror image. (B,)"""
-    return F.binary_cross_entropy_with_logits(logit.float(), views.mirrored, reduction="none").mean(1)
+def turned_loss(logits: Tensor, views: View) -> Tensor:
+    """Cross-entropy of telling whether R, A and S run the wrong way in the flipped view; logits (B, 2, 3). (B,)"""
+    return F.binary_cross_entropy_with_logits(logits, turned_axes(views).float(), reduction="none").mean((1, 2))
+
+
+def turned_axes(views: View) -> Tensor:
+    """What the flips do to R, A and S: a mirror image flipped along I is right again. Bool (B, 2, 3)."""
+    upside_down, back_to_front, over = views.flips.unbind(-1)  # K, J, I
+    return torch.stack([over ^ views.mirrored, back_to_front, upside_down], -1)
 
 
 def _huber(error: Tensor) -> Tensor:
     return F.smooth_l1_loss(100 * error, torch.zeros_like(error), reduction="none", beta=1.)
-
-
-def _in_pairs(x: Tensor) -> Tensor:
-    return x.unflatten(0, (-1, 2))
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

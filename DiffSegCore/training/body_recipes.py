@@ -61,7 +61,7 @@ QUICK = BodyRecipe(
     preprocessing=Preprocessing(spacing_mm=(4., 4., 4.), intensity_knots=HEAD_NECK.preprocessing.intensity_knots, modality="CT"),
     window=(32, 32, 32),
     budget=Budget(steps=40, batch=2, warmup=5, averaging=.9, validate_every=20),
-    widths=(8, 16, 24),
+    widths=(16, 16, 24),
     pairs=256,
     card={"for": "trying the training; its coordinates mean nothing", "licence": "Apache-2.0"},
 )

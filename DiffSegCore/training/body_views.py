@@ -23,16 +23,14 @@ LEAST_LEFT = 1 / 8  # of the body in a view that a narrower field of view may le
 class Strengths:
     """How much views differ. Zero switches one off.
 
-    rotation: the most degrees in all; scale as a log range; cropped, upside_down, back_to_front: chances; narrowest: the least share of a
-    side that a cropped field of view keeps; contrast as a log range; noise in model values.
+    rotation: the most degrees in all; scale as a log range; cropped: the chance of a narrower field of view; narrowest: the least
+    share of a side that it keeps; contrast as a log range; noise in model values.
     """
 
     rotation: float = 15.
     scale: float = .12
     cropped: float = .5
     narrowest: float = .4
-    upside_down: float = .1
-    back_to_front: float = .1
     contrast: float = .2
     noise: float = .08
 
@@ -43,7 +41,8 @@ class View(NamedTuple):
     image float32 (1, k, j, i); body bool (k/4, j/4, i/4): where something was scanned; pairs int64 (n, 2): flat indices of
     body voxels of that grid; to_patient float32 (3, 4): homogeneous kji of that grid to RAS mm of the patient, who may
     be a mirror image of the scanned one; log_scale (): log of patient mm a view mm stands for; centres float32 (organs, 3):
-    kji of the anchor organs' centroids, where shown bool (organs,); mirrored float32 (): 1 for a mirror image.
+    kji of the anchor organs' centroids, where shown bool (organs,); mirrored bool (): it is a mirror image;
+    flips bool (3,): K, J, I to turn over before asking which way round the patient lies.
     """
 
     image: Tensor
@@ -54,6 +53,7 @@ class View(NamedTuple):
     centres: Tensor
     shown: Tensor
     mirrored: Tensor
+    flips: Tensor
 
 
 class Views:
@@ -97,15 +97,14 @@ class Views:
         if mirrored:
             to_patient[0] *= -1
         return View(image, body & field, pairs, _floats(to_patient), _floats(log_scale), _floats(np.nan_to_num(at)),
-                    torch.from_numpy(_shown(at, field.numpy())), _floats(float(mirrored)))
+                    torch.from_numpy(_shown(at, field.numpy())), torch.tensor(mirrored), torch.from_numpy(random.random(3) < .5))
 
     def _pose(self, case: GridCase, mirrored: bool, random: np.random.Generator) -> tuple[np.ndarray, float]:
         """(3, 4): homogeneous kji of the view to kji of the case; and the log scale. Turned in mm, so that nothing is sheared."""
         s, spacing, shape = self.strengths, np.array(case.geometry.spacing), np.array(case.image.shape)
         log_scale = random.uniform(-s.scale, s.scale)
-        over = 1 - 2 * (random.random(2) < (s.upside_down, s.back_to_front))
         tilt = _rotation(np.radians(s.rotation / np.sqrt(3)) * random.uniform(-1, 1, 3))
-        turn = np.diag([1, 1, -1 if mirrored else 1]) @ tilt @ np.diag([*over, 1]) * np.exp(log_scale)
+        turn = np.diag([1, 1, -1 if mirrored else 1]) @ tilt * np.exp(log_scale)
         half = self.size / 2
         centre = random.uniform(np.minimum(half, shape - half), np.maximum(half, shape - half)) - .5
         linear = np.diag(1 / spacing) @ turn @ np.diag(spacing)

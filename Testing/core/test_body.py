@@ -10,12 +10,11 @@ from torch import Tensor
 
 from DiffSegCore.data.cache import GridCase
 from DiffSegCore.geometry import Geometry
-from DiffSegCore.networks.coordinates import Reading
-from DiffSegCore.training.body_losses import agreement_loss, anchor_loss, body_loss, mirror_loss, offset_loss, scale_loss
+from DiffSegCore.training.body_losses import agreement_loss, anchor_loss, body_loss, offset_loss, scale_loss, turned_axes, turned_loss
 from DiffSegCore.training.body_views import Strengths, View, Views, organ_centres
 
 SLOPE = torch.tensor([2., 1., .5])
-STILL = Strengths(rotation=0, scale=0, cropped=0, upside_down=0, back_to_front=0, contrast=0, noise=0)
+STILL = Strengths(rotation=0, scale=0, cropped=0, contrast=0, noise=0)
 RIGHT, LEFT, BELOW = 1, 2, 3
 
 
@@ -81,9 +80,9 @@ def test_views_show_what_their_matrix_says(axis):
     case = a_case()
     ras = case.geometry.to_ras(np.stack(np.meshgrid(*map(np.arange, case.image.shape), indexing="ij"), -1))
     told = replace(case, image=((ras[..., axis] - ras[..., axis].mean()) / 200).astype(np.float32))
-    turned = replace(STILL, rotation=15, scale=.1, upside_down=.5, back_to_front=.5)
+    turned = replace(STILL, rotation=15, scale=.1)
     batch = Views([told], (32, 32, 32), pairs=8, strengths=turned).batch(0, 4)
-    scanned = mm(batch).movedim(2, -1) * torch.where(batch.mirrored[..., None] > 0, torch.tensor([-1., 1, 1]), 1.)[:, :, None, None, None]
+    scanned = mm(batch).movedim(2, -1) * torch.where(batch.mirrored[..., None], torch.tensor([-1., 1, 1]), 1.)[:, :, None, None, None]
     index = case.geometry.to_index(scanned.numpy())
     inner = ((index > 4) & (index < np.array(case.image.shape) - 5)).all(-1)
     shown = torch.nn.functional.avg_pool3d(batch.image[:, :, 0], 4).numpy()
@@ -105,7 +104,7 @@ def test_organs_that_run_out_of_the_image_are_no_anchors():
 
 def test_right_and_left_organs_change_places_in_a_mirror(batch):
     """Right is always at the larger x of the patient shown, mirrored or not."""
-    assert 0 < batch.mirrored.mean() < 1
+    assert 0 < batch.mirrored.float().mean() < 1
     at = torch.einsum("bvxy,bvny->bvnx", batch.to_patient[..., :3], batch.centres) + batch.to_patient[:, :, None, :, 3]
     both = batch.shown[..., 0] & batch.shown[..., 1]
     assert both.any() and (at[..., 0, 0] > at[..., 1, 0] + 50)[both].all()
@@ -115,7 +114,7 @@ def test_right_and_left_organs_change_places_in_a_mirror(batch):
 def test_anchors_cost_nothing_where_organs_lie_on_them_and_count_only_shown_ones(batch):
     case = a_case()
     anchors = torch.from_numpy(case.geometry.to_ras(organ_centres(case, (RIGHT, LEFT, BELOW)))).float().nan_to_num() / 1000 * SLOPE
-    straight = batch._replace(**{name: part[batch.mirrored[:, 0] == 0] for name, part in batch._asdict().items()})
+    straight = batch._replace(**{name: part[~batch.mirrored[:, 0]] for name, part in batch._asdict().items()})
     assert anchor_loss(affine(straight), anchors, straight).max() < 1e-3
     assert anchor_loss(affine(straight) + .05, anchors, straight)[straight.shown.any(-1).any(-1)].min() > 4
     assert (anchor_loss(affine(batch), anchors, batch._replace(shown=torch.zeros_like(batch.shown))) == 0).all()
@@ -152,12 +151,17 @@ def test_unlabelled_cases_are_seen_in_their_share_of_the_pairs():
 def test_a_batchs_loss_is_the_mean_of_its_pairs(batch):
     """So one process and several with the same global batch learn the same."""
     torch.manual_seed(0)
-    reading = Reading(torch.randn(12, 3, 8, 8, 8) * .1, torch.randn(12) * .1, torch.randn(12))
+    read = torch.randn(6, 2, 3, 8, 8, 8) * .1, torch.randn(6, 2) * .1, torch.randn(6, 2, 3)
     anchors = torch.randn(3, 3)
-    parts = [body_loss(Reading(*(x[2 * n:2 * n + 2] for x in reading)), SLOPE, anchors, View(*(x[n:n + 1] for x in batch))) for n in range(6)]
-    torch.testing.assert_close(body_loss(reading, SLOPE, anchors, batch), torch.stack(parts).mean())
+    parts = [body_loss(*(x[n:n + 1] for x in read), SLOPE, anchors, View(*(x[n:n + 1] for x in batch))) for n in range(6)]
+    torch.testing.assert_close(body_loss(*read, SLOPE, anchors, batch), torch.stack(parts).mean())
 
 
-def test_telling_mirror_images_is_a_cross_entropy(batch):
-    sure = 20 * (2 * batch.mirrored - 1)
-    assert mirror_loss(sure, batch).max() < 1e-6 < 10 < mirror_loss(-sure, batch).min()
+def test_a_mirror_image_flipped_along_I_is_right_again():
+    batch = views().batch(0, 1)._replace(mirrored=torch.tensor([[True, True]]), flips=torch.tensor([[[True, False, False], [False, True, True]]]))
+    assert turned_axes(batch).tolist() == [[[True, False, True], [False, True, False]]]  # R, A, S
+
+
+def test_telling_turned_axes_is_a_cross_entropy(batch):
+    sure = 20 * (2 * turned_axes(batch).float() - 1)
+    assert turned_loss(sure, batch).max() < 1e-6 < 10 < turned_loss(-sure, batch).min()

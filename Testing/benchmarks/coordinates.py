@@ -1,0 +1,143 @@
+"""Body coordinates of a model on labelled volumes that it was not trained on: monotone, aligned, and not fooled by wrong headers.
+
+    python -m Testing.benchmarks.coordinates --model runs/body/body-ct.safetensors --picture body.png
+
+Prints for every volume Spearman's correlation of u_z with z, for every organ the spread of its centroid in mm, and how many
+volumes are noticed when their axes are turned over, beside how many are doubted as they are.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from DiffSegCore.alignment import Placed, centroids, located, spreads
+from DiffSegCore.coordinates import SURELY, CoordinateModel, orientation_doubts
+from DiffSegCore.data.cache import GridCase, cached_cases
+from DiffSegCore.data.cases import read_dataset
+from DiffSegCore.errors import BadInput
+from DiffSegCore.evaluation import aligned
+from DiffSegCore.files import atomic
+from DiffSegCore.pictures_body import save_body_picture
+from DiffSegCore.registry import load_model
+from Testing.benchmarks.measure import Finding
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "ct_hn_openkbp"
+WORDS = {"mirrored": "Right and left", "upside down": "upside down", "back to front": "turned over"}
+TURNS = {"mirrored": (2,), "upside down": (0,), "back to front": (1,), "lying on the face": (1, 2), "feet first": (0, 2)}  # axes K, J, I flipped
+SEEN_AS = {"lying on the face": ("back to front", "mirrored"), "feet first": ("upside down", "mirrored")}
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Of `volumes`: doubted at all when turned over; doubted for every right reason; and mirrored on the better side of chance."""
+
+    volumes: int
+    doubted: float
+    named: float
+
+
+def image_of(case: GridCase, flipped: Sequence[int] = ()) -> torch.Tensor:
+    """(1, K, J, I), flipped along some of K, J, I as a wrong header would."""
+    return torch.from_numpy(np.array(case.image, np.float32))[None].flip([axis + 1 for axis in flipped])
+
+
+def doubts_of(mapper: CoordinateModel, cases: Sequence[GridCase], flipped: Sequence[int]) -> tuple[list[tuple[str, ...]], list[float]]:
+    """For each case the sentences about it and the probability that it is mirrored."""
+    maps = [mapper.map(image_of(case, flipped), case.geometry) for case in cases]
+    return [orientation_doubts(found) for found in maps], [found.turned[0] for found in maps]
+
+
+def noticed(doubts: Sequence[tuple[str, ...]], reasons: Sequence[str]) -> Noticed:
+    said = [" ".join(sentences) for sentences in doubts]
+    named = [all(WORDS[reason] in text for reason in reasons) for text in said]
+    return Noticed(len(said), float(np.mean([bool(text) for text in said])), float(np.mean(named)))
+
+
+def orientation(mapper: CoordinateModel, cases: Sequence[GridCase]) -> tuple[dict[str, Noticed], float]:
+    """By way of turning, "as they are" first; and the chance that a mirrored volume has a higher probability than one that is not."""
+    doubts, straight = doubts_of(mapper, cases, ())
+    table = {"as they are": noticed(doubts, ("mirrored",))}
+    mirrored: list[float] = []
+    for name, flipped in TURNS.items():
+        doubts, probability = doubts_of(mapper, cases, flipped)
+        table[name] = noticed(doubts, SEEN_AS.get(name, (name,)))
+        mirrored = probability if name == "mirrored" else mirrored
+    return table, float(np.mean(np.greater.outer(mirrored, straight) + .5 * np.equal.outer(mirrored, straight)))
+
+
+def report(patients: Sequence[Placed], turned: Mapping[str, Noticed], told_apart: float) -> str:
+    """Tables of volumes, organs and turns, and the findings."""
+    correlation = {each.name: each.rank_correlation for each in patients}
+    organs = spreads(patients)
+    volumes = [("volume", "Spearman u_z, z", "error mm"), *((each.name, f"{correlation[each.name]:.4f}", f"{each.error_mm:.1f}") for each in patients)]
+    rows = [("organ", "n", "spread mm", "before mm", "u R", "u A", "u S"),
+            *((row.organ, str(row.n), f"{row.mm:.1f}", f"{row.before_mm:.1f}", *(f"{value:.4f}" for value in row.units)) for row in organs)]
+    turns = [("volumes", "n", "doubted", "for the right reason"),
+             *((name, str(row.volumes), f"{row.doubted:.0%}", "" if name == "as they are" else f"{row.named:.0%}") for name, row in turned.items())]
+    findings = [Finding("least Spearman of u_z with z in a volume", min(correlation.values()), least=.98),
+                *(Finding(f"spread of {row.organ}, mm", row.mm, most=25) for row in organs),
+                Finding("upside-down volumes noticed", turned["upside down"].doubted, least=.95),
+                Finding(f"mirrored volumes noticed at probability {SURELY}", turned["mirrored"].named),
+                Finding("of volumes as they are, doubted", turned["as they are"].doubted, most=.05),
+                Finding("chance to rank a mirrored volume above a right one", told_apart)]
+    return "\n\n".join([*(aligned(table) for table in (volumes, rows, turns)), "\n".join(map(str, findings))])
+
+
+def read_cases(data: Path, split: str, label_file: str, mapper: CoordinateModel, cache: Path) -> tuple[list[GridCase], tuple[str, ...]]:
+    """The split's cases on the model grid, and the names of their channels."""
+    dataset = read_dataset(data, label_file=label_file)
+    if not dataset.cases.get(split):
+        raise BadInput(f"{data} has no {split} cases; there are {', '.join(dataset.cases)}")
+    organs = tuple(dict.fromkeys(dataset.labels.values()))
+    return cached_cases(dataset.cases[split], dataset.labels, organs, mapper.model.preprocessing, cache), organs
+
+
+def main() -> int:
+    arguments = _arguments()
+    try:
+        mapper = CoordinateModel(load_model(arguments.model), "cpu")
+        cases, organs = read_cases(arguments.data, arguments.split, arguments.label_file, mapper, arguments.cache)
+        patients = [located(case.name, mapper.map(image_of(case), case.geometry), centroids(case, organs)) for case in cases]
+        turned, told_apart = orientation(mapper, cases)
+        print(report(patients, turned, told_apart))
+        if arguments.picture:
+            save_body_picture(arguments.picture, patients, title=f"Body coordinates, {arguments.data.name}, {arguments.split}")
+        if arguments.out:
+            with atomic(arguments.out) as temporary:
+                temporary.write_text(json.dumps(_plain(arguments, patients, turned, told_apart), indent=1), encoding="utf-8")
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _plain(arguments: argparse.Namespace, patients: Sequence[Placed], turned: Mapping[str, Noticed], told_apart: float) -> dict[str, Any]:
+    return {"model": Path(arguments.model).name, "data": arguments.data.name, "split": arguments.split,
+            "rank_correlation": {each.name: each.rank_correlation for each in patients},
+            "error_mm": {each.name: each.error_mm for each in patients}, "spreads": [asdict(row) for row in spreads(patients)],
+            "turned_over": {name: asdict(row) for name, row in turned.items()}, "mirrored_told_apart": told_apart}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, metavar="NAME|PATH")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--split", default="validation")
+    parser.add_argument("--label-file", default="oar")
+    parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="where volumes on the model grid are kept; the training's will do")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png")
+    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
