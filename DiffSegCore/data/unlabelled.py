@@ -118,7 +118,7 @@ def _keep(case: Case, preprocessing: Preprocessing, cache_folder: Path) -> Kept:
     file, place = entry.with_name(entry.name + ".image.npy"), entry.with_name(entry.name + ".place.npy")
     try:
         return _recalled(case.name, file, place)
-    except (OSError, ValueError):  # not there yet, or cut short by a full disk
+    except (OSError, ValueError, EOFError):  # not there yet, or cut short by a full disk
         image, geometry = _on_grid(case.image, read_volume(case.image), preprocessing)
     for path, array in ((file, image), (place, geometry.ijk_to_ras)):
         with atomic(path) as temporary, open(temporary, "wb") as opened:
