@@ -41,6 +41,8 @@ class Segmenter:
     def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5) -> None:
         if not 0 <= overlap < 1:
             raise BadInput(f"The overlap of windows is a fraction from 0 to below 1, not {overlap}.")
+        if not model.organs:
+            raise BadInput(f"The model {model.card.get('name', '')!r} names no organs, it cannot segment; `diffseg models` lists the ones that do.")
         self.model, self.overlap = model, overlap
         self.device = usable_device(device)
         layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d

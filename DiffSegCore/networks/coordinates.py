@@ -56,7 +56,7 @@ class BodyCoordinates(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """u (B, 3, ceil(k/4), ceil(j/4), ceil(i/4)), order R, A, S, and log_scale (B,), the log of g, of volumes of any size."""
-        dense = self._padded(image)
+        dense = _padded(image, STRIDE * 2 ** (len(self.widths) - 1))
         pyramid = [norm(level) for norm, level in zip(self.norm, self._pyramid(dense))]
         raw = self.place[-1](pyramid[-1])
         for place, level in zip(reversed(self.place[:-1]), reversed(pyramid[:-1])):
@@ -67,12 +67,7 @@ class BodyCoordinates(nn.Module):
 
     def turned(self, image: Tensor) -> Tensor:
         """Logits (B, 3) that right and left, front and back, head and feet are exchanged in the array."""
-        return self.orientation(self._padded(image))
-
-    def _padded(self, image: Tensor) -> Tensor:
-        """Air as zero, so that what convolutions pad with is air, and air added up to a multiple of the coarsest stride."""
-        stride = STRIDE * 2 ** (len(self.widths) - 1)
-        return F.pad(image - AIR, [side for size in reversed(image.shape[2:]) for side in (0, -size % stride)])
+        return self.orientation(_padded(image, self.orientation.stride))
 
     def _pyramid(self, dense: Tensor) -> list[Tensor]:
         """Fine to coarse."""
@@ -97,3 +92,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
+
+
+def _padded(image: Tensor, stride: int) -> Tensor:
+    """Air as zero, so that what convolutions pad with is air, and air added up to a multiple of the coarsest stride."""
+    return F.pad(image - AIR, [side for size in reversed(image.shape[2:]) for side in (0, -size % stride)])

@@ -13,8 +13,9 @@ MOMENTS = 4  # of each feature: its mean, and its rise along K, J and I
 
 
 class Orientation(nn.Module):
-    """Density (B, 1, k, j, i), zero for air -> logits (B, 3) that R, A or S runs the wrong way.
+    """Density (B, 1, k, j, i), zero for air, sizes multiples of `stride` -> logits (B, 3) that R, A or S runs the wrong way.
 
+    Half the resolution will do, at an eighth of the price.
     A network of its own: learnt together with coordinates, whose errors weigh hundreds of times more, it stayed at chance on
     phantoms for 300 steps; alone it tells head from feet after 100.
     """
@@ -26,8 +27,12 @@ class Orientation(nn.Module):
             nn.Sequential(nn.SiLU() if fine > 1 else nn.Identity(), nn.Conv3d(fine, coarse, 4, stride=2, padding=1)) for fine, coarse in steps)
         self.judge = nn.Sequential(nn.Linear(MOMENTS * sum(widths[1:]), 64), nn.SiLU(), nn.Linear(64, 3))
 
+    @property
+    def stride(self) -> int:
+        return 2 ** (1 + len(self.steps))
+
     def forward(self, dense: Tensor) -> Tensor:
-        levels, x = [], dense
+        levels, x = [], F.avg_pool3d(dense, 2)
         for step in self.steps:
             x = step(x)
             x = F.group_norm(x, x.shape[1] // GROUP)

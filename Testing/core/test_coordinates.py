@@ -16,6 +16,7 @@ from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import Model, load_model_file, save_model
 from DiffSegCore.networks import BodyCoordinates, build
 from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.segmenter import Segmenter
 
 ARCHITECTURE = {"kind": "coordinates", "widths": [16, 16]}
 PREPROCESSING = Preprocessing((2.5, 4., 4.), ((-1000., -1.), (1000., 1.)))
@@ -120,6 +121,11 @@ def test_a_model_file_brings_scale_and_kind_back(model, tmp_path):
 def test_an_organ_model_gives_no_coordinates(tmp_path):
     with pytest.raises(BadInput, match="diffseg train body"):
         CoordinateModel(load_model_file(toy_model(tmp_path / "organs.safetensors")), "cpu")
+
+
+def test_a_model_of_coordinates_segments_nothing(model):
+    with pytest.raises(BadInput, match="'toy' names no organs"):
+        Segmenter(model, "cpu")
 
 
 @pytest.mark.parametrize("found, words", [
