@@ -49,37 +49,40 @@ class LinearProbe(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
-        levels = [read(level) for read, level in zip(self.read, self.standardise(pyramid))]
-        logits = levels.pop()
-        for level in reversed(levels):
+        return self._summed(self.standardise(pyramid))
+
+    def _summed(self, levels: Sequence[Tensor]) -> Tensor:
+        *finer, logits = [read(level) for read, level in zip(self.read, levels)]
+        for level in reversed(finer):
             logits = level + _doubled(logits)
         return logits
 
 
-class NonLinearProbe(nn.Module):
-    """1x1x1 residual blocks down the pyramid, coarse to fine (METHODS A3), each as wide as its level."""
+class NonLinearProbe(LinearProbe):
+    """1x1x1 residual blocks down the pyramid, coarse to fine (METHODS A3), below a linear probe.
+
+    Blocks begin as the identity and nothing is led from level to level, so that it begins as the linear probe: one that
+    began at random still called everything background after 150 steps, where this one was ahead of the linear probe after 100.
+    """
 
     def __init__(self, widths: Sequence[int], organs: int) -> None:
-        super().__init__()
-        self.standardise = Standardise(widths)
-        self.enter = nn.ModuleList(PointwiseLinear(width, width) for width in widths)
-        self.lead = nn.ModuleList(PointwiseLinear(coarse, fine) for fine, coarse in zip(widths, widths[1:]))
+        super().__init__(widths, organs)
+        self.lead = nn.ModuleList(_nothing(PointwiseLinear(coarse, fine)) for fine, coarse in zip(widths, widths[1:]))
         self.blocks = nn.ModuleList(_PointwiseBlock(width) for width in widths)
-        self.read = nn.Sequential(_VoxelNorm(widths[0]), nn.SiLU(), PointwiseLinear(widths[0], organs + 1))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Pyramid fine to coarse -> logits (B, 1 + organs, k, j, i), channel 0 background."""
-        levels = [enter(level) for enter, level in zip(self.enter, self.standardise(pyramid))]
-        x = self.blocks[-1](levels[-1])
-        for level, lead, block in zip(reversed(levels[:-1]), reversed(self.lead), reversed(self.blocks[:-1])):
-            x = block(level + _doubled(lead(x)))
-        return self.read(x)
+        *finer, coarsest = self.standardise(pyramid)
+        levels = [self.blocks[-1](coarsest)]
+        for level, lead, block in zip(reversed(finer), reversed(self.lead), reversed(self.blocks[:-1])):
+            levels.insert(0, block(level + _doubled(lead(levels[0]))))
+        return self._summed(levels)
 
 
 class _PointwiseBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), PointwiseLinear(2 * width, width))
+        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), _nothing(PointwiseLinear(2 * width, width)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
@@ -94,6 +97,13 @@ class _VoxelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def _nothing(layer: PointwiseLinear) -> PointwiseLinear:
+    """The layer, beginning at zero."""
+    nn.init.zeros_(layer.linear.weight)
+    nn.init.zeros_(layer.linear.bias)
+    return layer
 
 
 def _doubled(x: Tensor) -> Tensor:

@@ -91,6 +91,11 @@ class Source:
         return 2 ** (len(self.widths) - 1)
 
     @property
+    def scratch(self) -> bool:
+        """Whether it is to be trained from the start."""
+        return self.about["name"].split("+")[0] == SCRATCH
+
+    @property
     def denoises(self) -> bool:
         """Whether it was taught with noise, so that a noise level may be chosen for it."""
         return isinstance(self.network, GuidedDenoiser)

@@ -1,7 +1,7 @@
 """Training a probe: on cached features, on features computed in every step, or together with the encoder."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -18,7 +18,7 @@ from .losses import organ_loss
 from .probe_features import FeatureCase, Scene, Windows, averaged, feature_cases
 from .probe_patches import SeenPatch, SeenPatches
 from .probe_pieces import Piece, Pieces, winners
-from .probe_reading import RANDOM, SCRATCH, Reader, Reading, Source
+from .probe_reading import Reader, Reading, Source
 from .probe_recipes import ProbeRecipe
 from .probe_scores import score_case
 
@@ -110,9 +110,10 @@ def _on_cached(job: Job, progress: Progress) -> Outcome:
 
 def _tuned(job: Job, progress: Progress) -> Outcome:
     """The head first, then both; from scratch both from the start, in as many steps."""
-    recipe = job.recipe
-    stages = [("head", recipe.head_first, job.source.about["name"] not in (RANDOM, SCRATCH)), ("all", recipe.released, False)]
-    return _live(job, stages, progress)
+    head, both = job.recipe.head_first, job.recipe.released
+    if job.source.scratch:
+        return _live(job, [("all", replace(both, steps=head.steps + both.steps, validate_every=head.steps + both.validate_every), False)], progress)
+    return _live(job, [("head", head, True), ("all", both, False)], progress)
 
 
 def _live(job: Job, stages: Sequence[tuple[str, Budget, bool]], progress: Progress) -> Outcome:

@@ -19,7 +19,14 @@ def pyramid() -> list[torch.Tensor]:
 @pytest.fixture(params=PROBES.values(), ids=PROBES)
 def probe(request) -> torch.nn.Module:
     torch.manual_seed(0)
-    return request.param(WIDTHS, 3)
+    return stir(request.param(WIDTHS, 3))
+
+
+def stir(probe: torch.nn.Module) -> torch.nn.Module:
+    """Weights as after some training: none of them zero."""
+    for weight in probe.parameters():
+        torch.nn.init.normal_(weight, std=.2)
+    return probe
 
 
 def test_logits_have_the_finest_levels_size_and_a_channel_for_the_background(probe, pyramid):
@@ -38,8 +45,11 @@ def test_the_linear_probe_equals_one_matrix_on_the_concatenated_pyramid(pyramid)
     torch.testing.assert_close(probe(pyramid), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_non_linear_probe_is_not_linear(pyramid):
-    probe = NonLinearProbe(WIDTHS, 3)
+def test_the_non_linear_probe_begins_as_the_linear_one_and_does_not_stay_it(pyramid):
+    probe, linear = NonLinearProbe(WIDTHS, 3), LinearProbe(WIDTHS, 3)
+    linear.load_state_dict(probe.state_dict(), strict=False)
+    torch.testing.assert_close(probe(pyramid), linear(pyramid))
+    stir(probe)
     middle = probe([level / 2 for level in pyramid])
     assert not torch.allclose(middle, (probe(pyramid) + probe([0 * level for level in pyramid])) / 2, atol=1e-3)
 
