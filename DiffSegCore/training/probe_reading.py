@@ -93,7 +93,7 @@ class Source:
     @property
     def scratch(self) -> bool:
         """Whether it is to be trained from the start."""
-        return self.about["name"].split("+")[0] == SCRATCH
+        return self.about["name"] == SCRATCH
 
     @property
     def denoises(self) -> bool:

@@ -87,7 +87,7 @@ PROBE_CPU = ProbeRecipe(
     preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(24, 24, 24), widths=(16, 32, 64, 96),
     frozen=Budget(steps=400, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=400),
     head_first=Budget(steps=40, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=40),
-    released=Budget(steps=360, batch=2, learning_rate=3e-3, warmup=20, averaging=.98, validate_every=360),
+    released=Budget(steps=360, batch=2, learning_rate=2e-3, warmup=20, averaging=.98, validate_every=360),
     ran="what was run of it stands in the comparison's records",
     label_file="oar", empty_is_undrawn=True, overlap=.15, sweep_cases=6, sweep_steps=150)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..files import atomic
-from .probe_reading import BODY, SUFFIX, TOLD, Reading
+from .probe_reading import BESIDE, BODY, SUFFIX, TOLD, Reading
 from .probe_recipes import ProbeRecipe
 
 FORMAT = 1
@@ -35,6 +35,8 @@ class Wish:
             raise BadInput(f"body coordinates are one of {', '.join(BODY)}, not {self.body!r}")
         if not 0 < self.labels <= 1:
             raise BadInput(f"the share of labelled cases is above 0 and at most 1, not {self.labels:g}")
+        if self.body == BESIDE and self.protocol == "finetune":
+            raise BadInput("coordinates beside the features are for frozen probes; leave --body out to fine-tune")
         if self.encoder == "scratch" and self.protocol != "finetune":
             raise BadInput("an encoder from scratch has to be trained: use --protocol finetune, or --encoder random for a frozen one")
         if self.encoder == "random" and self.protocol == "finetune":

@@ -11,6 +11,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from ..data.cache import GridCase
+from ..networks import OrganHead
 from ..networks.probes import LinearProbe, NonLinearProbe
 from ..progress import Progress, part
 from .loop import Budget, Task, Trained, train
@@ -22,6 +23,8 @@ from .probe_reading import Reader, Reading, Source
 from .probe_recipes import ProbeRecipe
 from .probe_scores import score_case
 
+# Fine-tuning takes the product's linear head: its norm follows features that change, where a fixed scale lets them run away (loss 14).
+HEADS = {"linear": LinearProbe, "nonlinear": NonLinearProbe, "finetune": OrganHead}
 MEASURED = 8  # batches whose features say how they are standardised
 
 
@@ -78,8 +81,11 @@ class Probed(nn.Module):
         return self
 
     def forward(self, image: Tensor, body: Tensor | None = None) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        learning = torch.is_grad_enabled()
+        with torch.set_grad_enabled(learning and not self.frozen):
             pyramid = self.reader(image, body)
+        if learning and self.frozen:  # torch 2.13's group_norm crashes going back where its input in channels_last wants no gradient
+            pyramid = [level.requires_grad_() for level in pyramid]
         return self.probe(pyramid)
 
 
@@ -121,9 +127,10 @@ def _live(job: Job, stages: Sequence[tuple[str, Budget, bool]], progress: Progre
     device = job.fabric.device
     patches = SeenPatches(job.scenes, len(job.recipe.organs), job.recipe.window, job.reading, **job.placing)
     network = Probed(job.source.reader(job.reading), _probe(job)).to(device, memory_format=torch.channels_last_3d)
-    with torch.no_grad():
-        batches = _some(patches.batch, stages[0][1])
-        network.probe.standardise.measure(network.reader(batch.image.to(device), batch.body.to(device)) for batch in batches)
+    if job.protocol != "finetune":
+        with torch.no_grad():
+            batches = _some(patches.batch, stages[0][1])
+            network.probe.standardise.measure(network.reader(batch.image.to(device), batch.body.to(device)) for batch in batches)
 
     def found(candidate: nn.Module, scene: Scene) -> np.ndarray:
         logits, = averaged(lambda image, body: [candidate(image, body)], job.reading.image(scene.case), scene.body, job.windows, device)
@@ -149,7 +156,7 @@ def _train(job: Job, name: str, network: nn.Module, task: Task, budget: Budget, 
 
 def _probe(job: Job) -> nn.Module:
     torch.manual_seed(job.seed)
-    return (NonLinearProbe if job.protocol == "nonlinear" else LinearProbe)(job.source.widths, len(job.recipe.organs))
+    return HEADS[job.protocol](job.source.widths, len(job.recipe.organs))
 
 
 def _some(batch_of: Callable[[int, int], Piece | SeenPatch], budget: Budget) -> Iterator[Piece | SeenPatch]:

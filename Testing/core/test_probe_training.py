@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_uninterrupted_one(data, tmp_path):
     recipe = replace(PROBE_TRIAL, released=replace(PROBE_TRIAL.released, steps=4, validate_every=2))
 
     def stop(fraction: float, stage: str) -> None:
-        if stage.startswith("step 4 of 4"):
+        if stage.startswith("step 5 of 6"):
             raise Cancelled
 
     wish = Wish("scratch", "finetune", .4)
@@ -184,6 +184,8 @@ def test_senseless_wishes_are_refused():
             Wish("scratch", **wish)
     with pytest.raises(BadInput, match="random"):
         Wish("random", "finetune")
+    with pytest.raises(BadInput, match="beside"):
+        Wish("scratch", "finetune", body="beside")
     with pytest.raises(BadInput, match="'liver'.*trial"):
         probe_recipe("liver")
 
