@@ -97,7 +97,8 @@ def _labelled(cases: dict[str, tuple[Case, ...]], data: Path) -> dict[str, list[
         learn = splits.get("train", [])
         splits.update(train=[case for n, case in enumerate(learn) if n % 10], validation=learn[::10])
     if not splits["train"] or not splits["validation"]:
-        raise BadInput(f"{data} has {len(splits['train'])} labelled cases to train on and {len(splits['validation'])} to validate with; both are needed")
+        counts = {split: len(splits[split]) for split in ("train", "validation")}
+        raise BadInput(f"{data} has {counts['train']} labelled cases to train on and {counts['validation']} to validate with; both are needed")
     return {split: some for split, some in splits.items() if some}
 
 

@@ -69,7 +69,8 @@ class ProbeRecipe:
 HEAD_NECK_CPU = PretextRecipe(
     name="head-neck-cpu", title="Small encoder for head and neck CT at 4 mm: minutes on one core",
     preprocessing=HEAD_NECK_GRID, window=(48, 48, 48), widths=(16, 32, 64, 96),
-    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99), ran="what was run of it stands in the comparison's records")
+    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99),
+    ran="what was run of it stands in the comparison's records")
 
 HEAD_NECK_GPU = PretextRecipe(
     name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",

@@ -10,13 +10,12 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from ..data.cache import GridCase
 from ..networks import OrganHead
 from ..networks.probes import LinearProbe, NonLinearProbe
 from ..progress import Progress, part
 from .loop import Budget, Task, Trained, train
 from .losses import organ_loss
-from .probe_features import FeatureCase, Scene, Windows, averaged, feature_cases
+from .probe_features import Scene, Windows, averaged, feature_cases
 from .probe_patches import SeenPatch, SeenPatches
 from .probe_pieces import Piece, Pieces, winners
 from .probe_reading import Reader, Reading, Source

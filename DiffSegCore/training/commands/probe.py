@@ -17,7 +17,8 @@ HELP = "probe a pretrained encoder: linear, non-linear or fine-tuned"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_arguments(parser, "how to probe, e.g. head-neck-cpu, head-neck-gpu or trial")
-    parser.add_argument("--encoder", required=True, metavar="FILE|random|scratch", help="a pretrained model file, or an untrained encoder, frozen or not")
+    parser.add_argument("--encoder", required=True, metavar="FILE|random|scratch",
+                        help="a pretrained model file, or an untrained encoder, frozen or not")
     parser.add_argument("--protocol", required=True, choices=("linear", "nonlinear", "finetune"))
     parser.add_argument("--labels", type=float, default=1., metavar="SHARE", help="share of the labelled training cases, e.g. 0.1")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the head, the order of patches and the draw of cases")

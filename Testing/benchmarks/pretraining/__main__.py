@@ -28,7 +28,8 @@ DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks.pretraining", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks.pretraining", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", default="cpu", help=f"what to compare: {', '.join(PLANS)}")
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="where the data sets lie")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where encoders, records and what is cached go")

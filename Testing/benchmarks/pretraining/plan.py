@@ -10,7 +10,8 @@ GUIDANCE = {"diffusion": "none", "diffusion-input": "input", "diffusion-auxiliar
 GUIDED = ("diffusion-input", "diffusion-auxiliary", "diffusion-both")
 PRETRAINED = ("restorative", "masked", "contrastive", *GUIDANCE)
 FROZEN = ("random", *PRETRAINED)
-CONTROLS = {"diffusion+coordinates": ("diffusion", "beside"), "diffusion-both-untold": ("diffusion-both", "untold")}  # encoder, and its use of coordinates
+CONTROLS = {"diffusion+coordinates": ("diffusion", "beside"),  # an encoder, and its use of coordinates
+            "diffusion-both-untold": ("diffusion-both", "untold")}
 ENCODERS = ("scratch", *FROZEN, *CONTROLS)
 
 # Every CT of shared/data that no evaluation looks at; validation and test cases of OpenKBP and the last ten sarcomas stay unseen.

@@ -81,8 +81,8 @@ class Results:
 
     def organs(self) -> list[str]:
         """Every organ that was scored, as first met."""
-        found = (organ for runs in self.records.values() for record in runs.values() for organ in record.get("test", record["validation"])["organs"])
-        return list(dict.fromkeys(found))
+        records = (record for runs in self.records.values() for record in runs.values())
+        return list(dict.fromkeys(organ for record in records for organ in record.get("test", record["validation"])["organs"]))
 
     def best(self, encoders: Sequence[str], setting: Setting) -> str | None:
         """The encoder that validates best, so that the test cases choose nothing."""

@@ -46,7 +46,8 @@ def _confused(results: Results) -> str:
 
 def _readings(results: Results) -> str:
     told = results.readings()
-    return "\n".join(["Read at (chosen on validation cases):", *(f"  {TITLES[name].strip()}: {told[name]}" for name in results.encoders if name in told)])
+    lines = [f"  {TITLES[name].strip()}: {told[name]}" for name in results.encoders if name in told]
+    return "\n".join(["Read at (chosen on validation cases):", *lines]) if lines else ""
 
 
 def _cell(spread: Spread | None, written: Callable[[Spread], str] = str) -> str:
