@@ -1,4 +1,4 @@
-"""The volume that ships with DiffSeg: one phantom, its labels and their names.
+"""The volume that ships with DiffSeg: the average person of the phantoms, the labels and their names.
 
 Make it again with `python -m DiffSegCore.data.sample Resources/Sample`.
 """
@@ -16,7 +16,7 @@ SEED, SPACING_MM, SHAPE = 37, (2.0, 2.0, 2.0), (132, 128, 156)
 
 
 def sample() -> tuple[Volume, LabelMap]:
-    return phantom(SEED, spacing_mm=SPACING_MM, shape=SHAPE, noise_hu=12.0)
+    return phantom(SEED, spacing_mm=SPACING_MM, shape=SHAPE, noise_hu=12.0, average=True)
 
 
 def write_sample(folder: str | Path) -> tuple[Path, Path]:
