@@ -39,10 +39,10 @@ def phantom(
 
     Without a geometry the grid is a scanner's (LPS axes, `spacing_mm` in K, J, I); its field of view is drawn from the
     seed too, unless `shape` (K, J, I) is given. `noise_hu`: standard deviation at 1 mm; None draws it, 0 is none.
-    `average`: the person in the middle of every range takes the place of number `seed` in the scanner.
+    `average`: the person in the middle of every range, lying straight, takes the place of number `seed` in the scanner.
     """
     person, scan = (np.random.default_rng((seed, part)) for part in (0, 1))
-    pose = _pose(scan)
+    pose = Pose(np.eye(3), np.zeros(3)) if average else _pose(scan)
     geometry = geometry or _scanner_grid(np.random.default_rng((seed, 2)), pose, spacing_mm, shape)
     canvas = Canvas(geometry, pose)
     for part in _table(scan) + body(Individual.draw(Middle() if average else person)):
