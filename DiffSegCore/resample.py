@@ -32,9 +32,10 @@ def resample(array: np.ndarray, native: Geometry, target: Geometry, *, outside: 
     for axis in range(3):
         to = native_of.index(axis)
         positions = index_map[axis, to] * np.arange(target.shape[to]) + index_map[axis, 3]
-        if index_map[axis, to] < 0:  # blocks begin on the same side of the patient however the volume is stored
+        block = block_size(native.spacing[axis], target.spacing[to])
+        if index_map[axis, to] < 0 and native.shape[axis] % block:  # blocks begin on the same side of the patient however it is stored
             array, positions = np.flip(array, axis), native.shape[axis] - 1 - positions
-        axes.append(Axis.at(positions, native.shape[axis], block_size(native.spacing[axis], target.spacing[to])))
+        axes.append(Axis.at(positions, native.shape[axis], block))
         beyond.append(torch.from_numpy(~_inside(positions, native.shape[axis])).nonzero()[:, 0])
     stored = _separable(array, axes, outside, progress)
     for axis, where in enumerate(beyond):
