@@ -32,7 +32,10 @@ def resample(array: np.ndarray, native: Geometry, target: Geometry, *, outside: 
     for axis in range(3):
         to = native_of.index(axis)
         positions = index_map[axis, to] * np.arange(target.shape[to]) + index_map[axis, 3]
-        axes.append(Axis.at(positions, native.shape[axis], block_size(native.spacing[axis], target.spacing[to])))
+        block = block_size(native.spacing[axis], target.spacing[to])
+        if index_map[axis, to] < 0 and native.shape[axis] % block:  # blocks begin on the same side of the patient however it is stored
+            array, positions = np.flip(array, axis), native.shape[axis] - 1 - positions
+        axes.append(Axis.at(positions, native.shape[axis], block))
         beyond.append(torch.from_numpy(~_inside(positions, native.shape[axis])).nonzero()[:, 0])
     stored = _separable(array, axes, outside, progress)
     for axis, where in enumerate(beyond):
@@ -61,7 +64,7 @@ class Axis:
         return cls(size, block, taps(_in_blocks(positions, block), -(-size // block)))
 
     def along(self, x: Tensor, dim: int) -> Tensor:
-        x = self._means(x, dim) if self.block > 1 else x
+        x = self.blocks(x, dim)
         weight = self.taps.weight.view([-1 if axis == dim else 1 for axis in range(x.ndim)])
         return torch.lerp(x.index_select(dim, self.taps.low), x.index_select(dim, self.taps.high), weight)
 
@@ -69,14 +72,21 @@ class Axis:
         """The same as a matrix, (positions, size)."""
         return self.along(torch.eye(self.size), 0)
 
-    def _means(self, x: Tensor, dim: int) -> Tensor:
-        whole, rest = divmod(self.size, self.block)
+    def between_blocks(self) -> Axis:
+        """What is left to do when the blocks have been averaged."""
+        return Axis(-(-self.size // self.block), 1, self.taps)
+
+    def blocks(self, x: Tensor, dim: int) -> Tensor:
+        """Means of the blocks along `dim`, of the whole axis or of a part that begins with a block and ends with one or with the border."""
+        if self.block == 1:
+            return x
+        whole, rest = divmod(x.shape[dim], self.block)
         first = [slice(None)] * dim
         mean = x[(*first, slice(0, whole * self.block, self.block))].clone()
         for offset in range(1, self.block):
             mean += x[(*first, slice(offset, whole * self.block, self.block))]
         if rest:
-            last, border = x.narrow(dim, whole * self.block, rest), x.narrow(dim, self.size - 1, 1)
+            last, border = x.narrow(dim, whole * self.block, rest), x.narrow(dim, x.shape[dim] - 1, 1)
             mean = torch.cat([mean, last.sum(dim, keepdim=True) + border * (self.block - rest)], dim)
         return mean.div_(self.block)
 
@@ -93,16 +103,16 @@ def _inside(positions: Any, size: int) -> Any:
 def _separable(array: np.ndarray, axes: list[Axis], outside: float, progress: Progress) -> Tensor:
     """All three axes in storage order: each slab in plane, then summed into the planes it touches."""
     along, rows, columns = axes
-    weights, shape = along.matrix(), [len(axis.taps.low) for axis in axes]
+    weights, shape = along.between_blocks().matrix(), [len(axis.taps.low) for axis in axes]
     result = torch.zeros(shape[0], shape[1] * shape[2])
-    step = max(1, SLAB_VOXELS // array[0].size)
+    step = along.block * max(1, SLAB_VOXELS // array[0].size)  # whole blocks, averaged first: the rest has less to do
     for start in range(0, len(array), step):
         progress(start / len(array), "Resampling")
-        here = weights[:, start:start + step]
+        slab = along.blocks(_floats(array[start:start + step], np.float32, outside), 0)
+        here = weights[:, start // along.block:start // along.block + len(slab)]
         touched = here.any(dim=1).nonzero()[:, 0]
         if len(touched):
             into = slice(int(touched[0]), int(touched[-1]) + 1)
-            slab = _floats(array[start:start + step], np.float32, outside)
             plane = columns.along(rows.along(slab, 1), 2)
             result[into].addmm_(here[into], plane.view(len(slab), -1))
     return result.view(shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..geometry import Geometry
 from ..volume import LabelMap, Volume
-from .anatomy import Individual, body
+from .anatomy import Individual, Middle, body
 from .anatomy.labels import NAMES
 from .canvas import Canvas, Part, Pose
 from .shapes import slab
@@ -33,17 +33,19 @@ def phantom(
     spacing_mm: Sequence[float] = SPACING_MM,
     shape: Sequence[int] | None = None,
     noise_hu: float | None = None,
+    average: bool = False,
 ) -> tuple[Volume, LabelMap]:
     """Patient number `seed` on `geometry`: HU int16 (K, J, I) and ids uint8, named as in the organ table.
 
     Without a geometry the grid is a scanner's (LPS axes, `spacing_mm` in K, J, I); its field of view is drawn from the
     seed too, unless `shape` (K, J, I) is given. `noise_hu`: standard deviation at 1 mm; None draws it, 0 is none.
+    `average`: the person in the middle of every range, lying straight, takes the place of number `seed` in the scanner.
     """
     person, scan = (np.random.default_rng((seed, part)) for part in (0, 1))
-    pose = _pose(scan)
+    pose = Pose(np.eye(3), np.zeros(3)) if average else _pose(scan)
     geometry = geometry or _scanner_grid(np.random.default_rng((seed, 2)), pose, spacing_mm, shape)
     canvas = Canvas(geometry, pose)
-    for part in _table(scan) + body(Individual.draw(person)):
+    for part in _table(scan) + body(Individual.draw(Middle() if average else person)):
         canvas.paint(part)
     _measure(canvas.image, geometry, scan, noise_hu)
     hu = np.clip(np.rint(canvas.image), -1024, 3071).astype(np.int16)

@@ -1,4 +1,4 @@
-"""The volume that ships with DiffSeg: one phantom, its labels and their names.
+"""The volume that ships with DiffSeg: the average person of the phantoms, the labels and their names.
 
 Make it again with `python -m DiffSegCore.data.sample Resources/Sample`.
 """
@@ -8,15 +8,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from ..geometry import Geometry
 from ..volume import LabelMap, Volume
 from ..writing import write_labels, write_volume
 from .phantom import phantom
 
-SEED, SPACING_MM, SHAPE = 37, (2.0, 2.0, 2.0), (132, 128, 156)
+SEED = 100  # of the scan's noise; phantoms that models learn from have smaller numbers
+SHAPE, SPACING_MM = (106, 128, 156), (2.5, 2.0, 2.0)
+ORIGIN_RAS_MM = (155.0, 67.0, -154.0)
 
 
 def sample() -> tuple[Volume, LabelMap]:
-    return phantom(SEED, spacing_mm=SPACING_MM, shape=SHAPE, noise_hu=12.0)
+    k, j, i = SPACING_MM
+    ijk_to_ras = np.diag([-i, -j, k, 1.0])
+    ijk_to_ras[:3, 3] = ORIGIN_RAS_MM
+    return phantom(SEED, geometry=Geometry(SHAPE, ijk_to_ras), noise_hu=12.0, average=True)
 
 
 def write_sample(folder: str | Path) -> tuple[Path, Path]:

@@ -98,7 +98,7 @@ def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str
 def _phantoms(recipe: HeadRecipe, organs: Sequence[str]) -> list[GridCase]:
     """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones."""
     cases = []
-    for seed in range(1, recipe.phantoms + 1):  # seed 0 is the shipped sample
+    for seed in range(1, recipe.phantoms + 1):  # 0 is the tests', 100 the shipped sample's
         spacing = np.random.default_rng(seed).uniform((2., 2., 2.), (3., 4., 4.))
         volume, labels = phantom(seed, spacing_mm=tuple(spacing))
         cases.append(grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names))

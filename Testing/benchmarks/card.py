@@ -38,12 +38,15 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--baseline", type=Path)
+    parser.add_argument("--note", help="how the training differed from its recipe")
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     model, results = load_model_file(arguments.model), measured(arguments.results)
     card = {**model.card, "measured": results, "dice": {row["organ"]: row["mean"] for row in results["dice"]}}
     if arguments.baseline:
         card["baseline"] = {"network": "MONAI DynUNet", **measured(arguments.baseline)}
+    if arguments.note:
+        card["training"] = {**card["training"], "note": arguments.note}
     print(save_model(replace(model, card=card), arguments.out, half=True))
 
 

@@ -75,7 +75,7 @@ def run(small: bool = False) -> list[Finding]:
             "monai, first": (monai, first), "monai, last": (monai, last)}
     if rival:
         ways |= {"nnunet, first": (rival, first), "nnunet, last": (rival, last)}
-    seconds = fastest({name: lambda way=way, network=network: way(network, image) for name, (way, network) in ways.items()}, repeats=4)
+    seconds = fastest({name: lambda way=way, network=network: way(network, image) for name, (way, network) in ways.items()}, repeats=8)
     stitching = {name: time - seconds["alone, " + name.split(", ")[1]] for name, time in seconds.items()}
     differing = (ours(last, image).argmax(0) != monai(last, image).argmax(0)).sum()
     findings = [*_shares(stitching, "monai", "MONAI", 0.6), Finding("labels that differ from MONAI's", int(differing), most=0)]

@@ -67,6 +67,14 @@ def test_a_seed_is_repeatable_and_another_is_another_patient():
     assert (first.array != other.array).mean() > 0.1
 
 
+def test_the_average_person_is_nobodys_seed_and_has_organs_of_middling_size(patient):
+    sizes = [np.bincount(phantom(seed, **COARSE)[1].ids.ravel(), minlength=8)[1:] for seed in range(6)]
+    _, labels = phantom(4, **COARSE, noise_hu=0, average=True)
+    average = np.bincount(labels.ids.ravel(), minlength=8)[1:]
+    assert (labels.ids != patient[1].ids).any()
+    assert (average > 0.8 * np.min(sizes, 0)).all() and (average < 1.25 * np.max(sizes, 0)).all()
+
+
 def test_left_is_left_in_ras(patient):
     _, labels = patient
     right, left, cord = (_centre(labels, name)[0] for name in ("parotid_gland_right", "parotid_gland_left", "spinal_cord"))

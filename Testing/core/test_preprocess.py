@@ -70,6 +70,17 @@ def test_block_means_keep_what_skipping_voxels_would_lose():
     assert resample(stripes, native, native.resampled(2.0)).unique().tolist() == [50.0]
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_blocks_lie_at_the_same_places_when_an_axis_is_stored_the_other_way_round(axis):
+    native = grid((19, 13, 17), (1.0, 1.2, 0.9))
+    array, turned = noise(native.shape), native.ijk_to_ras.copy()
+    turned[:3, 3] += turned[:3, 2 - axis] * (native.shape[axis] - 1)
+    turned[:3, 2 - axis] *= -1
+    target = native.resampled((2.5, 3.0, 2.0))
+    other = resample(np.flip(array, axis), Geometry(native.shape, turned), target)
+    torch.testing.assert_close(other, resample(array, native, target), atol=1e-2, rtol=0)
+
+
 def test_slabs_give_what_the_whole_gives(monkeypatch):
     native = grid((19, 12, 14), (1.0, 1.2, 0.9))
     target, array = native.resampled((2.5, 3.0, 2.0)), noise(native.shape)

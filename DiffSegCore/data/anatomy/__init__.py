@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..canvas import Part
 from . import head, jaw, neck, spine, throat, trunk
-from .individual import Individual
+from .individual import Individual, Middle
 
 
 def body(who: Individual) -> list[Part]:

@@ -13,11 +13,24 @@ from .skin import outline_of
 AIR, LUNG = -1000.0, -850.0
 
 
+class Middle:
+    """Answers like a random generator, with the middle of every distribution: who is drawn with it is the average person."""
+
+    def normal(self, loc: float = 0.0, scale: float = 1.0, size: int | None = None) -> float | np.ndarray:
+        return loc if size is None else np.full(size, float(loc))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        return (low + high) / 2
+
+    def random(self) -> float:
+        return 0.5
+
+
 @dataclass(frozen=True)
 class Individual:
     """What differs from one person to the next; every number is drawn once."""
 
-    rng: np.random.Generator
+    rng: np.random.Generator | Middle
     fat_mm: float
     build: float      # girth of neck and trunk, 1 is average
     calcified: float  # of the laryngeal cartilage, 0..1
@@ -28,7 +41,7 @@ class Individual:
     skin: Shape
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Individual:
+    def draw(cls, rng: np.random.Generator | Middle) -> Individual:
         build = rng.normal(1, 0.05)
         return cls(
             rng=rng,
