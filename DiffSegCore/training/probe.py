@@ -52,7 +52,7 @@ def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fa
 
 
 def _about(job: Job, outcome: Outcome) -> dict[str, Any]:
-    return {"reading": asdict(job.reading), "steps": outcome.steps, "seconds": round(outcome.seconds, 1),
+    return {"reading": asdict(job.reading), "steps": outcome.steps, "seconds": round(outcome.seconds, 3),
             "device": str(job.fabric.device), "train": [scene.case.name for scene in job.scenes]}
 
 
