@@ -13,16 +13,18 @@ from torch import Tensor
 
 from .body_views import View
 
+PEOPLE = .1  # standard deviation of the log of people's size
+
 
 @dataclass(frozen=True)
 class Weights:
-    """Of each loss in the sum."""
+    """Of each loss in the sum. Offsets weigh twice: agreement alone would have every u alike."""
 
-    offsets: float = 1.
+    offsets: float = 2.
     agreement: float = 1.
     anchors: float = 1.
     scale: float = 1.
-    turned: float = 1.
+    turned: float = 10.
 
 
 def body_loss(u: Tensor, log_scale: Tensor, turned: Tensor, slope: Tensor, anchors: Tensor, views: View, weights: Weights = Weights()) -> Tensor:
@@ -65,9 +67,13 @@ def anchor_loss(u: Tensor, anchors: Tensor, views: View) -> Tensor:
 
 
 def scale_loss(log_scale: Tensor, magnification: Tensor) -> Tensor:
-    """A view that shows the patient larger has a scale as much smaller; and people are of ordinary size if nothing speaks against it. (B,)"""
+    """A view that shows the patient larger has a scale as much smaller; and people are of ordinary size, give or take a tenth. (B,)
+
+    The second is minus the log of a normal density: held any looser, every patient becomes as large as allowed, for that shortens
+    all offsets that are not understood yet.
+    """
     patient = log_scale - magnification
-    return (patient[:, 0] - patient[:, 1]).square() + .01 * patient.square().mean(1)
+    return _huber(patient[:, 0] - patient[:, 1]) + .5 * (patient / PEOPLE).square().mean(1)
 
 
 def turned_loss(logits: Tensor, views: View) -> Tensor:

@@ -105,11 +105,18 @@ def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -
     if score > state["best"]:
         state["best"] = score
         if fabric.is_global_zero:
-            with atomic(folder / "best.ckpt") as temporary:
-                torch.save(state["averaged"].state_dict(), temporary)
-    fabric.save(folder / "next.ckpt", state)  # a kill while writing leaves the checkpoint before it
+            with atomic(folder / "best.ckpt") as temporary, open(temporary, "wb") as file:  # torch's own writer hides that a disk is full
+                torch.save(state["averaged"].state_dict(), file)
+    _save(fabric, folder / "last.ckpt", state)
+
+
+def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    """A kill or a full disk while writing leaves the checkpoint before it. Only the first process writes, all take part."""
     if fabric.is_global_zero:
-        (folder / "next.ckpt").replace(folder / "last.ckpt")
+        with atomic(path) as temporary:
+            fabric.save(temporary, state)
+    else:
+        fabric.save(path, state)
 
 
 def _restore(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:

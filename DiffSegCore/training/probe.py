@@ -26,11 +26,11 @@ from .probe_training import Job, Outcome, train_probe
 
 
 def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fabric, *, reading: Reading | None = None,
-              bodies: BodyMaps | None = None, progress: Progress = silent) -> Path:
+              bodies: BodyMaps | None = None, features: Path | None = None, progress: Progress = silent) -> Path:
     """Train and score one probe; writes out/records/<run>.json and returns its path. A run whose record is there isn't done again.
 
     reading: the noise level to read at, chosen on validation cases where None. bodies: needed where coordinates are read.
-    Dice is measured on the model grid; an interrupted run goes on from its last checkpoint.
+    features: where a frozen encoder's are kept, out/features where None. Dice is measured on the model grid; an interrupted run goes on from its last checkpoint.
     """
     torch.manual_seed(wish.seed)
     source = open_source(wish.encoder, recipe.widths, recipe.preprocessing).with_body(wish.body, bodies.key if bodies else "")
@@ -39,7 +39,7 @@ def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fa
         return _same(record, wanted)
     splits = _scenes(recipe, source, data, out, bodies, part(progress, 0, .05))
     job = Job(recipe, source, reading or Reading(), wish.protocol, wish.seed, labelled_share(splits["train"], wish.labels, wish.seed),
-              splits["validation"][:recipe.watched], _mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, out / "features")
+              splits["validation"][:recipe.watched], _mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, features or out / "features")
     job = job if reading else replace(job, reading=_chosen(job, splits, part(progress, .05, .2)))
     if wish.protocol == "finetune":
         job = replace(job, reading=job.reading.noiseless())

@@ -1,6 +1,7 @@
 """Training: it learns, keeps the best, and goes on after a stop exactly where it was."""
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,27 @@ def test_a_stopped_and_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_d
     assert torch.equal(whole.network.weight, resumed.network.weight)
     last, again = (torch.load(tmp_path / part / "last.ckpt", weights_only=True) for part in ("whole", "parts"))
     assert torch.equal(last["network"]["weight"], again["network"]["weight"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+@pytest.mark.parametrize(("scores", "file"), [((1, 2, 3), "best.ckpt"), ((3, 2, 1), "last.ckpt")])
+def test_a_disk_that_fills_up_is_told_with_the_files_name_and_the_last_good_checkpoint_survives(tmp_path, scores, file):
+    import resource
+    limits, left = resource.getrlimit(resource.RLIMIT_FSIZE), iter(scores)
+
+    def fill(fraction: float, stage: str) -> None:
+        if stage.startswith("step 5 "):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(BadInput, match=file):
+            run(tmp_path / "parts", a_task(lambda network: next(left)), progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {"best.ckpt", "last.ckpt"}
+    left = iter(scores[1:])
+    resumed = run(tmp_path / "parts", a_task(lambda network: next(left)), resume=True)
+    left = iter(scores)
+    assert torch.equal(resumed.network.weight, run(tmp_path / "whole", a_task(lambda network: next(left))).network.weight)
 
 
 def test_the_best_scored_weights_are_returned_not_the_last(tmp_path):

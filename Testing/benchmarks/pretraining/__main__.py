@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmarks.pretraining", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", default="cpu", help=f"what to compare: {', '.join(PLANS)}")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ENCODER", help="only what concerns these: several processes can share a plan")
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="where the data sets lie")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where encoders, records and what is cached go")
     parser.add_argument("--coordinates", type=Path, metavar="FILE", help="a model of `diffseg train body`, which guidance needs")
@@ -49,6 +50,7 @@ def compare(args: argparse.Namespace) -> None:
     from .running import Place, missing, run
 
     plan, place = plan_of(args.plan), Place(args.data, args.out, args.coordinates)
+    plan = plan.only(args.only) if args.only else plan
     kind = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[args.device]
     fabric = Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if _with_gpu(args.device) else "32-true")
     left = missing(plan, place, fabric)

@@ -1,8 +1,8 @@
 """What is compared, as plain values: encoders, protocols, label shares and seeds, in one size for a CPU and one for a GPU."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Iterator
+from dataclasses import dataclass, replace
+from typing import Iterator, Sequence
 
 from DiffSegCore.errors import BadInput
 
@@ -49,6 +49,14 @@ class Plan:
     def pretrained(self) -> list[str]:
         """Encoders that have to be pretrained, in order."""
         return [name for name in PRETRAINED if any(name in arm.encoders for arm in self.arms)]
+
+    def only(self, names: Sequence[str]) -> Plan:
+        """The part of the plan that concerns these encoders; BadInput lists those that it has where one is unknown."""
+        known = [name for name in ENCODERS if any(name in arm.encoders for arm in self.arms)]
+        for name in names:
+            if name not in known:
+                raise BadInput(f"the plan {self.name!r} has no encoder {name!r}; it has {', '.join(known)}")
+        return replace(self, arms=tuple(replace(arm, encoders=tuple(each for each in arm.encoders if each in names)) for arm in self.arms))
 
     def probes(self, frozen: bool) -> Iterator[tuple[str, str, float, int]]:
         """(encoder, protocol, labels, seed). Frozen: encoder after encoder, for features are kept of one at a time. Else seed after seed,

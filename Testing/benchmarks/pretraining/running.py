@@ -35,6 +35,10 @@ class Place:
         """The model file of a pretrained encoder; "random" and "scratch" as they are."""
         return str(self.out / "encoders" / name / f"{name}.safetensors") if name in PRETRAINED else name
 
+    def features(self, encoder: str) -> Path:
+        """Where a frozen encoder's features are kept while it is probed: apart, so that several processes may probe several encoders."""
+        return self.out / "features" / CONTROLS.get(encoder, (encoder,))[0]
+
     def wish(self, encoder: str, protocol: str, labels: float, seed: int) -> Wish:
         """The probe of an encoder, or of a control: an encoder that is read with another use of coordinates."""
         name, body = CONTROLS.get(encoder, (encoder, "told"))
@@ -59,7 +63,8 @@ def pieces(plan: Plan, place: Place, fabric: Fabric, progress: Progress) -> Iter
     bodies = BodyMaps.of(place.coordinates, place.out / "cache", recipe.preprocessing) if place.coordinates else None
     for encoder, *how in (*plan.probes(True), *plan.probes(False)):
         wish = place.wish(encoder, *how)
-        probe = partial(run_probe, recipe, wish, place.data / plan.labelled, place.out, fabric, bodies=bodies, progress=progress)
+        probe = partial(run_probe, recipe, wish, place.data / plan.labelled, place.out, fabric, bodies=bodies,
+                        features=place.features(encoder), progress=progress)
         yield Piece(f"probe {wish.name}", encoder, place.out / "records" / f"{wish.name}.json", probe)
 
 
@@ -73,12 +78,13 @@ def run(plan: Plan, place: Place, fabric: Fabric, progress: Progress, minutes: f
             say(f"stopped before {piece.name}: {minutes:g} minutes are over; the same command goes on from here")
             return False
         if not there and before not in ("", piece.encoder):
-            _forget_features(place.out / "features")
+            _forget_features(place.features(before))
         piece.do()
         if not there:
             before = piece.encoder
             say(f"{piece.name}: {time.monotonic() - started:.0f} s")
-    _forget_features(place.out / "features")
+    if before:
+        _forget_features(place.features(before))
     return True
 
 
