@@ -15,6 +15,7 @@ from .orientation import MOMENTS, Orientation, body_moments
 STRIDE = 4       # voxel n of the coordinates is centred on 4 n + MIDDLE of the image, along each axis
 MIDDLE = 1.5
 AIR = -1.        # model value outside a volume
+UNIT = .1        # of u in the network's own numbers: as they are, a step of the optimiser would move a whole body by decimetres
 LARGEST_LOG_SCALE = math.log(1.25)
 
 
@@ -32,8 +33,7 @@ class BodyCoordinates(nn.Module):
         super().__init__()
         self.widths = tuple(widths)
         steps = list(zip(self.widths[:-1], self.widths[1:]))
-        half = self.widths[0] // 2
-        self.stem = nn.Sequential(nn.Conv3d(1, half, 4, stride=2, padding=1), nn.SiLU(), nn.Conv3d(half, self.widths[0], 4, stride=2, padding=1))
+        self.stem = nn.Sequential(nn.AvgPool3d(2), nn.Conv3d(1, self.widths[0], 4, stride=2, padding=1))  # details don't say where in the body
         self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.encode = nn.ModuleList(Block(width) for width in self.widths[1:])
         self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in steps)
@@ -42,17 +42,16 @@ class BodyCoordinates(nn.Module):
         self.place = nn.ModuleList(nn.Sequential(nn.SiLU(), PointwiseLinear(width, 3)) for width in self.widths)
         self.size = nn.Sequential(nn.Linear(MOMENTS * sum(self.widths), 64), nn.SiLU(), nn.Linear(64, 1))
         self.orientation = Orientation()
-        self.log_slope = nn.Parameter(torch.zeros(3))
         self.register_buffer("low", torch.zeros(3))
         self.register_buffer("gain", torch.ones(3))
 
     @property
     def slope(self) -> Tensor:
-        """S: units of u a metre along R, A and S, at scale 1; (3,).
+        """S: units of u a metre along R, A and S, at scale 1; (3,). 1 until u is scaled to 0..1.
 
-        Only the ratios are learnt: with all three free, S = 0 and a constant u would fit every volume.
+        Not learnt: left free, the axis that is hardest to tell becomes the shortest.
         """
-        return (self.log_slope - self.log_slope.mean()).exp() * self.gain
+        return self.gain
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """u (B, 3, ceil(k/4), ceil(j/4), ceil(i/4)), order R, A, S, and log_scale (B,), the log of g, of volumes of any size."""
@@ -63,7 +62,7 @@ class BodyCoordinates(nn.Module):
             raw = place(level) + F.interpolate(raw, scale_factor=2, mode="trilinear", align_corners=False)
         raw = raw[(..., *(slice(-(-size // STRIDE)) for size in image.shape[2:]))]
         log_scale = LARGEST_LOG_SCALE * self.size(body_moments(pyramid, dense))[:, 0].tanh()
-        return (raw - self.low[:, None, None, None]) * self.gain[:, None, None, None], log_scale
+        return (UNIT * raw - self.low[:, None, None, None]) * self.gain[:, None, None, None], log_scale
 
     def turned(self, image: Tensor) -> Tensor:
         """Logits (B, 3) that right and left, front and back, head and feet are exchanged in the array."""

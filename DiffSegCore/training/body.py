@@ -1,4 +1,4 @@
-"""Train body coordinates: offsets in millimetres teach them, organs' centroids lay patients over each other."""
+"""Train body coordinates: offsets in millimetres teach them, and patients laid over each other by their organs."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from ..model import Model, save_model
 from ..networks import BodyCoordinates, build
 from ..progress import Progress, part, silent
 from .body_losses import Weights, body_loss
+from .body_places import common_places
 from .body_recipes import BodyRecipe
-from .body_views import View, Views
+from .body_views import View, Views, organ_centres
 from .head import _mirror_pairs
 from .loop import Task, Trained, train
 
@@ -51,10 +52,9 @@ class Cases:
 class BodyTraining(nn.Module):
     """The network with what only its training needs; a batch of views in, its loss out."""
 
-    def __init__(self, body: BodyCoordinates, anchors: int, weights: Weights) -> None:
+    def __init__(self, body: BodyCoordinates, weights: Weights) -> None:
         super().__init__()
         self.body, self.weights = body, weights
-        self.anchors = nn.Parameter(torch.zeros(anchors, 3))
 
     def forward(self, views: View) -> Tensor:
         image = views.image.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
@@ -62,7 +62,7 @@ class BodyTraining(nn.Module):
         turned = self.body.turned(_flipped(image, views.flips.flatten(0, 1)))
         u, log_scale, turned = (part.float().unflatten(0, (-1, 2)) for part in (u, log_scale, turned))
         with torch.autocast(image.device.type, enabled=False):  # bf16 would round millimetres to centimetres
-            return body_loss(u, log_scale, turned, self.body.slope, self.anchors, views, self.weights)
+            return body_loss(u, log_scale, turned, self.body.slope, views, self.weights)
 
 
 def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
@@ -73,7 +73,7 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
     views = _views(recipe, cases)
     architecture = {"kind": "coordinates", "widths": list(recipe.widths)}
     torch.manual_seed(recipe.seed)
-    network = BodyTraining(build(architecture), len(views.anchors), recipe.weights).to(memory_format=torch.channels_last_3d)
+    network = BodyTraining(build(architecture), recipe.weights).to(memory_format=torch.channels_last_3d)
 
     def score(candidate: BodyTraining) -> float:
         return 1 / (1 + mean_error_mm(_placed(candidate.body, cases.check, cases.organs, recipe)) / 10)  # a half for 10 mm
@@ -115,14 +115,15 @@ def _split(dataset: Dataset, name: str, sources: Sources, organs: tuple[str, ...
 
 
 def _views(recipe: BodyRecipe, cases: Cases) -> Views:
-    """Views whose anchors are the recipe's organs that some training case has."""
+    """Views of cases that are laid over each other by those of the recipe's organs that training cases have."""
     held = set().union(*(case.places for case in cases.learn))
     anchors = [c for c, organ in enumerate(cases.organs, 1) if c in held and organ in (recipe.anchors or cases.organs)]
     partner = list(range(len(anchors)))
     for right, left in _mirror_pairs(cases.organs):
         if right in anchors and left in anchors:
             partner[anchors.index(right)], partner[anchors.index(left)] = anchors.index(left), anchors.index(right)
-    return Views(cases.learn, recipe.window, anchors=anchors, partner=partner, others=cases.others, share=recipe.unlabelled_share,
+    centres = {case.name: case.geometry.to_ras(organ_centres(case, anchors)) for case in cases.learn}
+    return Views(cases.learn, recipe.window, places=common_places(centres, partner), others=cases.others, share=recipe.unlabelled_share,
                  threshold=recipe.preprocessing.body_threshold, pairs=recipe.pairs, strengths=recipe.strengths, seed=recipe.seed)
 
 

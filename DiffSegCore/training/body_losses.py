@@ -1,4 +1,4 @@
-"""What body coordinates have to fulfil: offsets in one patient, agreement between views, and the same organ at the same place.
+"""What body coordinates have to fulfil: offsets in one patient, agreement between views, and the same place in everybody.
 
 All errors count in hundredths of a unit, which is about a centimetre: quadratic below one, linear above. Every loss is a
 number a pair of views, so that a batch's mean is the same in one process and in several.
@@ -11,27 +11,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .body_places import PEOPLE
 from .body_views import View
-
-PEOPLE = .1  # standard deviation of the log of people's size
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Of each loss in the sum. Offsets weigh twice: agreement alone would have every u alike."""
+    """Of each loss in the sum."""
 
-    offsets: float = 2.
+    offsets: float = 1.
     agreement: float = 1.
-    anchors: float = 1.
+    places: float = 2.
     scale: float = 1.
     turned: float = 10.
 
 
-def body_loss(u: Tensor, log_scale: Tensor, turned: Tensor, slope: Tensor, anchors: Tensor, views: View, weights: Weights = Weights()) -> Tensor:
+def body_loss(u: Tensor, log_scale: Tensor, turned: Tensor, slope: Tensor, views: View, weights: Weights = Weights()) -> Tensor:
     """Weighted sum of the losses below, a scalar; shapes as there."""
-    total = weights.offsets * offset_loss(u, slope, log_scale - views.log_scale, views)
-    total = total + weights.agreement * agreement_loss(u, views) + weights.anchors * anchor_loss(u, anchors, views)
-    total = total + weights.scale * scale_loss(log_scale, views.log_scale) + weights.turned * turned_loss(turned, views)
+    patient = torch.where(views.patient.isfinite(), views.patient, log_scale - views.log_scale)
+    total = weights.offsets * offset_loss(u, slope, patient, views) + weights.agreement * agreement_loss(u, views)
+    total = total + weights.places * place_loss(u, slope, views)
+    total = total + weights.scale * scale_loss(log_scale, views) + weights.turned * turned_loss(turned, views)
     return total.mean()
 
 
@@ -57,23 +57,24 @@ def agreement_loss(u: Tensor, views: View) -> Tensor:
     return _mean(error, weight)
 
 
-def anchor_loss(u: Tensor, anchors: Tensor, views: View) -> Tensor:
-    """The centroid of an organ has the same u in everybody: `anchors` (organs, 3), which is learnt. (B,)"""
-    if not len(anchors):
-        return u.new_zeros(len(u))
-    found = _sampled(u.flatten(0, 1), views.centres.flatten(0, 1))  # (2 B, 3, organs)
-    error = _huber(found - anchors.T).mean(1).unflatten(0, u.shape[:2])
-    return _mean(error.flatten(1), views.shown.flatten(1).float())
+def place_loss(u: Tensor, slope: Tensor, views: View) -> Tensor:
+    """A place of the common body has the same u in everybody: S y / 1000, y in mm of that body, for patients laid over it. (B,)"""
+    at = _kji(views.pairs[..., 0], u.shape[3:])  # (B, 2, n, 3)
+    wanted = (_moved(at, views.to_body) / 1000 * slope).movedim(-1, 2)
+    error = _huber(_picked(u, views.pairs[..., :1])[..., 0] - wanted.nan_to_num()).mean((2, 3))
+    return _mean(error, views.patient.isfinite().float())
 
 
-def scale_loss(log_scale: Tensor, magnification: Tensor) -> Tensor:
-    """A view that shows the patient larger has a scale as much smaller; and people are of ordinary size, give or take a tenth. (B,)
+def scale_loss(log_scale: Tensor, views: View) -> Tensor:
+    """A patient's scale, as known or alike in both views, which are larger than life or smaller; if unknown, ordinary give or take. (B,)
 
-    The second is minus the log of a normal density: held any looser, every patient becomes as large as allowed, for that shortens
+    The last is minus the log of a normal density: held any looser, every patient becomes as large as allowed, for that shortens
     all offsets that are not understood yet.
     """
-    patient = log_scale - magnification
-    return _huber(patient[:, 0] - patient[:, 1]) + .5 * (patient / PEOPLE).square().mean(1)
+    patient, known = log_scale - views.log_scale, views.patient.isfinite()
+    wanted = torch.where(known, views.patient, patient.flip(1).detach())
+    ordinary = .5 * (patient / PEOPLE).square() * ~known
+    return (_huber(patient - wanted) + ordinary).mean(1)
 
 
 def turned_loss(logits: Tensor, views: View) -> Tensor:

@@ -46,7 +46,7 @@ BODY_CT = BodyRecipe(
     anchors=("brainstem", "parotid_gland_right", "parotid_gland_left", "larynx", "mandible"),  # contours of cord and oesophagus end where a clinic stopped
     label_file="oar",
     window=(96, 64, 96),  # 240 x 256 x 384 mm
-    budget=Budget(steps=1200, batch=2, learning_rate=1e-3, warmup=50, averaging=.99, validate_every=200, clip=50.),
+    budget=Budget(steps=800, batch=2, learning_rate=1e-3, warmup=30, averaging=.99, validate_every=200, clip=50.),
     card={"data": "OpenKBP head-and-neck CT (110 training, 15 validation cases of the official split, centroids of five contoured organs), "
                   "and the unlabelled CTs that the training counts",
           "data_licence": "OpenKBP: MIT (its repository)",

@@ -5,7 +5,7 @@ A pair is a function of (seed, number) alone, as a training patch is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 from ..data.cache import GridCase
 from ..data.patches import AIR, _look_up, _rotation
 from ..networks.coordinates import MIDDLE, STRIDE
+from .body_places import Place
 
+NOWHERE = Place(np.full((3, 4), np.nan), np.nan)
 LEAST_LEFT = 1 / 8  # of the body in a view that a narrower field of view may leave
 
 
@@ -40,9 +42,9 @@ class View(NamedTuple):
 
     image float32 (1, k, j, i); body bool (k/4, j/4, i/4): where something was scanned; pairs int64 (n, 2): flat indices of
     body voxels of that grid; to_patient float32 (3, 4): homogeneous kji of that grid to RAS mm of the patient, who may
-    be a mirror image of the scanned one; log_scale (): log of patient mm a view mm stands for; centres float32 (organs, 3):
-    kji of the anchor organs' centroids, where shown bool (organs,); mirrored bool (): it is a mirror image;
-    flips bool (3,): K, J, I to turn over before asking which way round the patient lies.
+    be a mirror image of the scanned one; log_scale (): log of patient mm a view mm stands for; to_body float32 (3, 4): of that
+    grid to mm of the common body, and patient (): the log of his scale, both NaN where he is not laid over others;
+    mirrored bool (): it is a mirror image; flips bool (3,): K, J, I to turn over before asking which way round the patient lies.
     """
 
     image: Tensor
@@ -50,8 +52,8 @@ class View(NamedTuple):
     pairs: Tensor
     to_patient: Tensor
     log_scale: Tensor
-    centres: Tensor
-    shown: Tensor
+    to_body: Tensor
+    patient: Tensor
     mirrored: Tensor
     flips: Tensor
 
@@ -59,17 +61,15 @@ class View(NamedTuple):
 class Views:
     """Pairs of views of several cases.
 
-    anchors: channels of the organs whose centroids tie patients together, 0 where the cases have no such organ; partner: for
-    each the place in `anchors` of what it becomes in a mirror (itself for unpaired organs); threshold: model value from which
-    on there is body; others: cases without labels, seen in `share` of the pairs; pairs: pairs of voxels a view is compared in.
+    places: of the cases that are laid over a common body, by name; threshold: model value from which on there is body; others:
+    cases without labels, seen in `share` of the pairs; pairs: pairs of voxels a view is compared in.
     """
 
-    def __init__(self, cases: Sequence[GridCase], size: tuple[int, int, int], *, anchors: Sequence[int] = (), partner: Sequence[int] = (),
+    def __init__(self, cases: Sequence[GridCase], size: tuple[int, int, int], *, places: Mapping[str, Place] = {},
                  others: Sequence[GridCase] = (), share: float = .2, threshold: float = -.7, pairs: int = 2048,
                  strengths: Strengths = Strengths(), seed: int = 0) -> None:
         self.cases, self.others, self.size = list(cases), list(others), np.array(size)
-        self.anchors, self.partner = tuple(anchors), list(partner or range(len(anchors)))
-        self.share, self.threshold, self.pairs = share, threshold, pairs
+        self.places, self.share, self.threshold, self.pairs = places, share, threshold, pairs
         self.strengths, self.seed = strengths, seed
 
     def batch(self, first: int, count: int) -> View:
@@ -82,22 +82,22 @@ class Views:
         unlabelled = bool(self.others) and (random.random() < self.share or not self.cases)
         source = self.others if unlabelled else self.cases
         case, mirrored = source[random.integers(len(source))], bool(random.random() < .5)
-        centres = organ_centres(case, self.anchors)[self.partner if mirrored else slice(None)]
-        return _stacked([self._view(case, mirrored, centres, random) for _ in range(2)])
+        return _stacked([self._view(case, mirrored, random) for _ in range(2)])
 
-    def _view(self, case: GridCase, mirrored: bool, centres: np.ndarray, random: np.random.Generator) -> View:
+    def _view(self, case: GridCase, mirrored: bool, random: np.random.Generator) -> View:
         matrix, log_scale = self._pose(case, mirrored, random)
         image = self._shaded(_look_up(case.image, _points(matrix, self.size), "bilinear", AIR), random)
         image, field = self._cropped(image, random)
         body = self._body(image)
         coarse = _on_coarse(matrix)
         pairs = _some_pairs(body & field, self.pairs, random)
-        at = np.linalg.solve(coarse[:, :3], (centres - coarse[:, 3]).T).T  # organs in voxels of this view
         to_patient = _index_to_ras(case) @ np.vstack([coarse, [0, 0, 0, 1]])
+        place = self.places.get(case.name, NOWHERE)
+        to_body = place.to_body @ np.vstack([to_patient, [0, 0, 0, 1]])
         if mirrored:
-            to_patient[0] *= -1
-        return View(image, body & field, pairs, _floats(to_patient), _floats(log_scale), _floats(np.nan_to_num(at)),
-                    torch.from_numpy(_shown(at, field.numpy())), torch.tensor(mirrored), torch.from_numpy(random.random(3) < .5))
+            to_patient[0], to_body[0] = -to_patient[0], -to_body[0]
+        return View(image, body & field, pairs, _floats(to_patient), _floats(log_scale), _floats(to_body), _floats(place.log_scale),
+                    torch.tensor(mirrored), torch.from_numpy(random.random(3) < .5))
 
     def _pose(self, case: GridCase, mirrored: bool, random: np.random.Generator) -> tuple[np.ndarray, float]:
         """(3, 4): homogeneous kji of the view to kji of the case; and the log scale. Turned in mm, so that nothing is sheared."""
@@ -170,13 +170,6 @@ def _some_pairs(body: Tensor, count: int, random: np.random.Generator) -> Tensor
     places = np.flatnonzero(body.numpy())
     places = places if len(places) else np.zeros(1, np.int64)
     return torch.from_numpy(places[random.integers(len(places), size=(count, 2))])
-
-
-def _shown(at: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """Which of the points (n, 3) lie in the field of view; bool (n,)."""
-    inside = ((at >= 0) & (at <= np.array(field.shape) - 1)).all(axis=1)
-    nearest = np.where(inside[:, None], at, 0).round().astype(int)
-    return inside & field[tuple(nearest.T)]
 
 
 def _stacked(views: Sequence[View]) -> View:

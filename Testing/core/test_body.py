@@ -10,12 +10,14 @@ from torch import Tensor
 
 from DiffSegCore.data.cache import GridCase
 from DiffSegCore.geometry import Geometry
-from DiffSegCore.training.body_losses import agreement_loss, anchor_loss, body_loss, offset_loss, scale_loss, turned_axes, turned_loss
+from DiffSegCore.training.body_losses import agreement_loss, body_loss, offset_loss, place_loss, scale_loss, turned_axes, turned_loss
+from DiffSegCore.training.body_places import Place, common_places
 from DiffSegCore.training.body_views import Strengths, View, Views, organ_centres
 
 SLOPE = torch.tensor([2., 1., .5])
 STILL = Strengths(rotation=0, scale=0, cropped=0, contrast=0, noise=0)
 RIGHT, LEFT, BELOW = 1, 2, 3
+THERE = Place(np.column_stack([1.1 * np.eye(3), [5., -20., -600.]]), float(np.log(1.1)))  # where the block lies in the common body
 
 
 def a_case(shape=(48, 40, 44)) -> GridCase:
@@ -30,7 +32,7 @@ def a_case(shape=(48, 40, 44)) -> GridCase:
 
 
 def views(strengths: Strengths = Strengths(), **more) -> Views:
-    return Views([a_case()], (32, 32, 32), anchors=(RIGHT, LEFT, BELOW), partner=(1, 0, 2), pairs=64, strengths=strengths, **more)
+    return Views([a_case()], (32, 32, 32), places={"block": THERE}, pairs=64, strengths=strengths, **more)
 
 
 def mm(batch: View) -> Tensor:
@@ -102,29 +104,53 @@ def test_organs_that_run_out_of_the_image_are_no_anchors():
     assert np.isnan(centres[2:]).all()
 
 
-def test_right_and_left_organs_change_places_in_a_mirror(batch):
-    """Right is always at the larger x of the patient shown, mirrored or not."""
+def on_the_body(batch: View) -> Tensor:
+    """u of every coarse voxel's place in the common body, (B, 2, 3, k, j, i)."""
+    return affine(batch._replace(to_patient=batch.to_body))
+
+
+def test_a_patient_costs_nothing_where_the_common_body_says_that_he_lies_mirrored_or_not(batch):
     assert 0 < batch.mirrored.float().mean() < 1
-    at = torch.einsum("bvxy,bvny->bvnx", batch.to_patient[..., :3], batch.centres) + batch.to_patient[:, :, None, :, 3]
-    both = batch.shown[..., 0] & batch.shown[..., 1]
-    assert both.any() and (at[..., 0, 0] > at[..., 1, 0] + 50)[both].all()
-    assert not batch.shown[..., 2].any()
+    torch.testing.assert_close(place_loss(on_the_body(batch), SLOPE, batch), torch.zeros(6), atol=1e-3, rtol=0)
+    assert place_loss(on_the_body(batch) + .05, SLOPE, batch).min() > 4
+    assert (place_loss(affine(batch), SLOPE, batch._replace(patient=batch.patient * np.nan)) == 0).all()
 
 
-def test_anchors_cost_nothing_where_organs_lie_on_them_and_count_only_shown_ones(batch):
-    case = a_case()
-    anchors = torch.from_numpy(case.geometry.to_ras(organ_centres(case, (RIGHT, LEFT, BELOW)))).float().nan_to_num() / 1000 * SLOPE
-    straight = batch._replace(**{name: part[~batch.mirrored[:, 0]] for name, part in batch._asdict().items()})
-    assert anchor_loss(affine(straight), anchors, straight).max() < 1e-3
-    assert anchor_loss(affine(straight) + .05, anchors, straight)[straight.shown.any(-1).any(-1)].min() > 4
-    assert (anchor_loss(affine(batch), anchors, batch._replace(shown=torch.zeros_like(batch.shown))) == 0).all()
-    assert (anchor_loss(affine(batch), anchors[:0], batch) == 0).all()
+def test_mirror_images_lie_in_the_common_body_as_in_a_mirror(batch):
+    right = on_the_body(batch)[:, :, 0]
+    scanned = affine(batch)[:, :, 0] * 1.1 + torch.where(batch.mirrored, -1., 1.)[..., None, None, None] * .005 * SLOPE[0]
+    torch.testing.assert_close(right, scanned, atol=1e-4, rtol=0)
 
 
-def test_an_enlarged_view_has_a_smaller_scale():
-    magnification = torch.tensor([[.1, -.1]])
-    assert scale_loss(magnification.clone(), magnification) == 0
-    assert scale_loss(torch.zeros(1, 2), magnification) > .03
+def patients(*scales: float) -> dict[str, np.ndarray]:
+    """Four organs, two of them a pair, of people of several sizes who lie somewhere."""
+    organs = np.array([[55., 0, 10], [-55, 0, 10], [0, -30, 50], [0, 10, -65]])
+    return {f"p{scale}": organs * scale + np.array([31., 7, -900]) * n for n, scale in enumerate(scales)}
+
+
+def test_patients_are_laid_over_each_other_whatever_their_size_and_place():
+    found = common_places(patients(.9, 1., 1.1), (1, 0, 2, 3))
+    laid = [points @ found[name].to_body[:, :3].T + found[name].to_body[:, 3] for name, points in patients(.9, 1., 1.1).items()]
+    assert np.ptp(laid, axis=0).max() < 12  # the least is left: a scale that few organs tell is drawn towards 1
+    assert found["p0.9"].log_scale > found["p1.0"].log_scale > found["p1.1"].log_scale
+    np.testing.assert_allclose(np.mean(laid, axis=0)[0] * (-1, 1, 1), np.mean(laid, axis=0)[1], atol=1e-6)
+
+
+def test_patients_with_few_organs_are_not_laid_over_others():
+    few = {**patients(1., 1.02), "lost": np.array([[1., 2, 3], [4, 5, 6], *2 * [[np.nan] * 3]])}
+    assert set(common_places(few, (1, 0, 2, 3))) == {"p1.0", "p1.02"}
+    assert common_places({"lost": few["lost"]}, (1, 0, 2, 3)) == {}
+
+
+def test_the_scale_is_the_patients_whatever_the_views_magnification(batch):
+    assert scale_loss(batch.log_scale + np.log(1.1), batch).max() < 1e-6
+    assert scale_loss(torch.zeros(6, 2), batch).min() > 1
+
+
+def test_where_the_scale_is_unknown_views_agree_and_people_are_ordinary(batch):
+    unknown = batch._replace(patient=batch.patient * np.nan)
+    assert scale_loss(batch.log_scale, unknown).max() < 1e-6 < scale_loss(batch.log_scale + .05, unknown).min()
+    assert scale_loss(batch.log_scale + torch.tensor([.05, -.05]), unknown).min() > 9
 
 
 def test_a_cropped_field_of_view_is_air_outside_and_is_not_asked_about():
@@ -152,9 +178,8 @@ def test_a_batchs_loss_is_the_mean_of_its_pairs(batch):
     """So one process and several with the same global batch learn the same."""
     torch.manual_seed(0)
     read = torch.randn(6, 2, 3, 8, 8, 8) * .1, torch.randn(6, 2) * .1, torch.randn(6, 2, 3)
-    anchors = torch.randn(3, 3)
-    parts = [body_loss(*(x[n:n + 1] for x in read), SLOPE, anchors, View(*(x[n:n + 1] for x in batch))) for n in range(6)]
-    torch.testing.assert_close(body_loss(*read, SLOPE, anchors, batch), torch.stack(parts).mean())
+    parts = [body_loss(*(x[n:n + 1] for x in read), SLOPE, View(*(x[n:n + 1] for x in batch))) for n in range(6)]
+    torch.testing.assert_close(body_loss(*read, SLOPE, batch), torch.stack(parts).mean())
 
 
 def test_a_mirror_image_flipped_along_I_is_right_again():
