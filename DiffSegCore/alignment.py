@@ -62,10 +62,10 @@ class Spread:
     before_mm: float
 
 
-def placed(case: GridCase, organs: Sequence[str], network: BodyCoordinates, preprocessing: Preprocessing) -> Placed:
-    """A case of the training cache; organs: name of channel 1, 2, ..."""
+def placed(case: GridCase, organs: Sequence[str], network: BodyCoordinates, preprocessing: Preprocessing, window: Sequence[int]) -> Placed:
+    """A case of the training cache; organs: name of channel 1, 2, ...; window: as trained."""
     image = torch.from_numpy(np.array(case.image, np.float32))[None]
-    return located(case.name, coordinate_map(network, image, case.geometry, preprocessing), centroids(case, organs))
+    return located(case.name, coordinate_map(network, image, case.geometry, preprocessing, window), centroids(case, organs))
 
 
 def located(name: str, found: CoordinateMap, centre_ras: Mapping[str, np.ndarray]) -> Placed:

@@ -1,8 +1,9 @@
 """Body coordinates of a volume: the same place has the same coordinate in everybody; and what they say of its orientation."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from .model import Model
 from .networks.coordinates import MIDDLE, STRIDE, BodyCoordinates
 from .preprocess import Preprocessing, body_box
 from .segmenter import usable_device
+from .windows import importance, plan_windows
 
 SURELY = .9           # probability from which on a turned axis is worth a word
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
+RIGID = .5            # weight of a rigid body's coordinates against those that were read
 ENOUGH = 32           # coarse voxels of body that a line can be laid through
 
 
@@ -69,7 +72,11 @@ class CoordinateModel:
 
     def map(self, image: Tensor, geometry: Geometry) -> CoordinateMap:
         """Coordinates of a whole volume in model values (1, K, J, I) on its model grid."""
-        return coordinate_map(self._network, image, geometry, self.model.preprocessing)
+        return coordinate_map(self._network, image, geometry, self.model.preprocessing, self.model.window)
+
+    def coarse(self, image: Tensor) -> Tensor:
+        """u (3, ceil(K/4), ceil(J/4), ceil(I/4)) float32 of a whole volume in model values (1, K, J, I)."""
+        return _read(self._network, image.float(), self.model.preprocessing, self.model.window).u
 
     def coordinates(self, image: Tensor) -> Tensor:
         """u (3, K, J, I) float32 of every voxel of a whole volume in model values (1, K, J, I)."""
@@ -77,17 +84,53 @@ class CoordinateModel:
         return self.map(image, grid).on(grid)
 
 
-@torch.no_grad()
-def coordinate_map(network: BodyCoordinates, image: Tensor, geometry: Geometry, preprocessing: Preprocessing) -> CoordinateMap:
-    """Read inside the body box, so that the air round a patient changes nothing; image (1, K, J, I) on `geometry`."""
+def coordinate_map(network: BodyCoordinates, image: Tensor, geometry: Geometry, preprocessing: Preprocessing,
+                   window: Sequence[int]) -> CoordinateMap:
+    """Read inside the body box, so that the air round a patient changes nothing; image (1, K, J, I) on `geometry`; window (k, j, i): as trained."""
     box = body_box(image, preprocessing.body_threshold)
     box = Box.whole(geometry.shape) if box.is_empty else box
-    part = image[(slice(None), *box.slices)].float()
-    batch = part[None].to(network.low.device)
-    (u, log_scale), turned = network(batch), network.turned(batch)[0].float().sigmoid()
-    full = F.pad(part, [side for size in reversed(part.shape[1:]) for side in (0, -size % STRIDE)], value=float(part.min()))
-    body = F.avg_pool3d((full > preprocessing.body_threshold).float(), STRIDE)[0] > .5
-    return CoordinateMap(u[0].float().cpu(), coarse_grid(geometry.crop(box)), body, float(log_scale.exp()), tuple(turned.tolist()))
+    found = _read(network, image[(slice(None), *box.slices)].float(), preprocessing, window)
+    return CoordinateMap(found.u, coarse_grid(geometry.crop(box)), found.dense > .5, math.exp(found.log_scale), tuple(found.turned.sigmoid().tolist()))
+
+
+class _Read(NamedTuple):
+    """u (3, k, j, i) and the share of body (k, j, i) of coarse voxels; log_scale and logits turned (3,) of the whole."""
+
+    u: Tensor
+    dense: Tensor
+    log_scale: float
+    turned: Tensor
+
+
+@torch.no_grad()
+def _read(network: BodyCoordinates, image: Tensor, preprocessing: Preprocessing, window: Sequence[int]) -> _Read:
+    """Window by window, averaged where they overlap: in more than a training view shows at once, bodies come out too short.
+
+    What each place looks like is one witness of where it lies, that millimetres are millimetres another: the mean of both.
+    """
+    shape = [-(-n // STRIDE) for n in image.shape[1:]]
+    image = F.pad(image, [side for size in reversed(image.shape[1:]) for side in (0, -size % STRIDE)], value=preprocessing.intensity_knots[0][1])
+    dense = F.avg_pool3d((image > preprocessing.body_threshold).float(), STRIDE)[0]
+    sums, weights, judged = torch.zeros(3, *shape), torch.zeros(shape), []
+    for box in plan_windows(Box.whole(shape), [min(n, side // STRIDE) for n, side in zip(shape, window)], shape):
+        seen = tuple(slice(a * STRIDE, b * STRIDE) for a, b in zip(box.start, box.stop))
+        part = image[(None, slice(None), *seen)].to(network.low.device)
+        (u, log_scale), weight = network(part), importance(box.shape)
+        sums[(slice(None), *box.slices)] += u[0].float().cpu() * weight
+        weights[box.slices] += weight
+        said = torch.cat([log_scale, network.turned(part)[0]]).float().cpu()
+        judged.append(torch.cat([said, torch.ones(1)]) * dense[box.slices].sum())
+    mean = torch.stack(judged).sum(0)[:-1] / torch.stack(judged)[:, -1].sum().clamp(min=1e-6)
+    u, slope = sums / weights, network.slope.cpu() * mean[0].exp() / 1000
+    return _Read(torch.lerp(u, _rigid(u, dense > .5, slope, preprocessing.spacing_mm), RIGID), dense, float(mean[0]), mean[1:])
+
+
+def _rigid(u: Tensor, body: Tensor, slope: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    """The u of one rigid body of that slope (3,), in units a mm, that lies where most of `u` (3, k, j, i) says."""
+    axes = [torch.arange(n) * STRIDE * mm for n, mm in zip(u.shape[1:], spacing_mm)]
+    straight = torch.stack(torch.meshgrid(*axes, indexing="ij")).flip(0) * slope[:, None, None, None]
+    shift = (u - straight)[:, body].median(1).values if body.any() else (u - straight).flatten(1).median(1).values
+    return straight + shift[:, None, None, None]
 
 
 def coarse_grid(geometry: Geometry) -> Geometry:

@@ -25,6 +25,7 @@ from .body_views import View, Views, organ_centres
 from .head import _mirror_pairs
 from .loop import Task, Trained, train
 
+MEASURED = 20  # training patients, more or less, that say where u begins and ends
 OUTER = 1.  # per cent of the training patients' voxels that may lie below 0, and above 1
 
 
@@ -83,7 +84,7 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         body = trained.network.body.eval()
-        scale_to_unit(body, _placed(body, cases.learn, cases.organs, recipe))
+        scale_to_unit(body, _placed(body, cases.learn[::max(1, len(cases.learn) // MEASURED)], cases.organs, recipe))
         card = _card(recipe, cases, trained, _placed(body, cases.check, cases.organs, recipe), str(fabric.device))
         save_model(Model(body.cpu(), architecture, recipe.preprocessing, (), recipe.window, card), path)
     return path
@@ -129,7 +130,7 @@ def _views(recipe: BodyRecipe, cases: Cases) -> Views:
 
 def _placed(body: BodyCoordinates, cases: Sequence[GridCase], organs: Sequence[str], recipe: BodyRecipe) -> list[Placed]:
     training = body.training
-    patients = [placed(case, organs, body.eval(), recipe.preprocessing) for case in cases]
+    patients = [placed(case, organs, body.eval(), recipe.preprocessing, recipe.window) for case in cases]
     body.train(training)
     return patients
 

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how fast to learn. `validate_every` steps the averaged weights are scored and a checkpoint is written."""
+    """How long and how fast to learn. `validate_every` steps the averaged weights are scored and a checkpoint is written, `log_every`
+    steps the loss is logged, the mean over processes."""
 
     steps: int
     batch: int
@@ -35,6 +36,7 @@ class Budget:
     averaging: float = .998
     validate_every: int = 500
     clip: float = 1.
+    log_every: int = 20
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
 
 def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:
     step = state["step"]
-    if step % 20 == 0:
-        fabric.log_dict({"loss": loss.item(), "learning rate": learning_rate(step - 1, budget)}, step)
+    if step % budget.log_every == 0:
+        fabric.log_dict({"loss": fabric.all_reduce(loss.detach()).item(), "learning rate": learning_rate(step - 1, budget)}, step)
     progress(step / budget.steps, f"step {step} of {budget.steps}, loss {loss.item():.3f}, best score {max(state['best'], 0):.3f}")
 
 

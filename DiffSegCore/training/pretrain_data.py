@@ -106,9 +106,9 @@ def _body_file(kept: Kept, model: CoordinateModel) -> Path:
     """Coordinates of the whole volume, float16 (3, k/4, j/4, i/4), beside its image."""
     file = kept.file.with_name(kept.file.name.replace(".image.npy", f".{model.model.sha256[:12]}.body.npy"))
     if not file.is_file():
-        image = torch.from_numpy(np.array(kept.image(), np.float32))[None, None].to(model.device)
+        image = torch.from_numpy(np.array(kept.image(), np.float32))[None]
         with atomic(file) as temporary, open(temporary, "wb") as opened:
-            np.save(opened, model.model.network(image)[0][0].half().cpu().numpy())
+            np.save(opened, model.coarse(image).half().numpy())
     return file
 
 

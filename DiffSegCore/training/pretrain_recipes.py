@@ -67,7 +67,7 @@ QUICK = PretrainRecipe(
     name="quick", title="A few steps on any CT: to see that the data and the machine work",
     preprocessing=Preprocessing(spacing_mm=(4., 4., 4.), intensity_knots=CT_KNOTS, modality="CT"),
     window=(16, 16, 16), widths=(8, 16, 24), ran="run in the tests", guidance="none",
-    budget=Budget(steps=20, batch=2, learning_rate=1e-3, warmup=2, validate_every=10, averaging=.9))
+    budget=Budget(steps=20, batch=2, learning_rate=1e-3, warmup=2, validate_every=10, averaging=.9, log_every=1))
 
 # Data sets a researcher would take: what of them is learnt from, and how `diffseg train pretrain --data` reads it.
 PUBLIC = {

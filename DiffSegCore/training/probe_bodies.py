@@ -37,11 +37,10 @@ class BodyMaps:
         self.folder.mkdir(parents=True, exist_ok=True)
         return [self._of(case) for case in cases]
 
-    @torch.no_grad()
     def _of(self, case: GridCase) -> np.ndarray:
         file = self.folder / f"{case.name}-{self.key[:12]}.body.npy"
         if not file.is_file():
-            image = torch.from_numpy(np.array(case.image, np.float32))[None, None]
+            image = torch.from_numpy(np.array(case.image, np.float32))[None]
             with atomic(file) as temporary, open(temporary, "wb") as opened:
-                np.save(opened, self.model.model.network(image)[0][0].half().numpy())
+                np.save(opened, self.model.coarse(image).half().numpy())
         return np.load(file, mmap_mode="r")

@@ -129,10 +129,10 @@ def test_a_few_seconds_of_training_lay_the_body_out_in_order():
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < .5 * np.mean(losses[:5])
-    patients = [placed(case, ORGANS, network.body.eval(), COARSE.preprocessing) for case in cases.learn]
+    patients = [placed(case, ORGANS, network.body.eval(), COARSE.preprocessing, (32, 32, 32)) for case in cases.learn]
     assert all(each.rank_correlation > .9 and (each.units_a_mm > 0).all() for each in patients)
     scale_to_unit(network.body, patients)
-    scaled = np.concatenate([placed(case, ORGANS, network.body, COARSE.preprocessing).u for case in cases.learn])
+    scaled = np.concatenate([placed(case, ORGANS, network.body, COARSE.preprocessing, (32, 32, 32)).u for case in cases.learn])
     assert .97 < ((scaled >= 0) & (scaled <= 1)).mean() < 1 and np.ptp(scaled, axis=0).min() > 1
 
 
@@ -146,7 +146,7 @@ def test_every_recipe_describes_itself_as_plain_values():
 def test_a_picture_shows_every_patient_and_organ(model_file, tmp_path):
     pytest.importorskip("matplotlib")
     network = load_model_file(model_file).network
-    patients = [placed(case, ORGANS, network, COARSE.preprocessing) for case in some_cases(1, 2).learn]
+    patients = [placed(case, ORGANS, network, COARSE.preprocessing, (32, 32, 32)) for case in some_cases(1, 2).learn]
     figure = draw_body(patients, title="toys")
     along, front, bars, side = figure.axes
     assert len(along.lines) == 2 and len(bars.patches) == 2 * len(bars.get_yticks())

@@ -181,5 +181,5 @@ def test_a_cached_case_is_placed_with_its_organs(network):
     channels[20, 20, 20:22] = 2
     case = GridCase("x", body_image()[0].numpy().astype(np.float16), channels, grid(), {2: np.argwhere(channels == 2)})
     np.testing.assert_allclose(centroids(case, ("larynx", "mandible"))["mandible"], grid().to_ras((20, 20, 20.5)))
-    found = placed(case, ("larynx", "mandible"), network, PREPROCESSING)
+    found = placed(case, ("larynx", "mandible"), network, PREPROCESSING, (32, 32, 32))
     assert set(found.centre_u) == {"mandible"} and found.u.shape == found.ras.shape and len(found.u) > 100

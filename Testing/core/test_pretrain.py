@@ -54,6 +54,13 @@ def run(data: Path, out: Path, *more: str, progress=lambda fraction, stage: None
     return command.run(parser.parse_args(["--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu", "--steps", "4", *more]), progress)
 
 
+def logged_losses(out: Path) -> list[float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(next(out.rglob("events.out.*")).parent))
+    events.Reload()
+    return [event.value for event in events.Scalars("loss")]
+
+
 def test_unlabelled_volumes_become_a_denoiser_that_says_how_it_was_made(data, tmp_path):
     path, = run(data, tmp_path)
     model = load_model_file(path)
@@ -75,7 +82,7 @@ def test_a_stopped_pretraining_resumes_to_the_same_weights_whoever_makes_its_bat
 
 def test_two_processes_learn_what_one_does(data, coordinates, tmp_path):
     """Twenty steps with the same patches in all; gloo adds gradients up in another order, so not to the last bit."""
-    weights = []
+    weights, losses = [], []
     for devices in ("1", "2"):
         out = tmp_path / devices
         subprocess.run([sys.executable, "-m", "DiffSegCore", "train", "pretrain", "--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu",
@@ -83,6 +90,8 @@ def test_two_processes_learn_what_one_does(data, coordinates, tmp_path):
                        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True, timeout=600)
         state = torch.load(out / "last.ckpt", weights_only=True)["network"]
         weights.append({name.replace("module.", ""): value for name, value in state.items()})
+        losses.append(logged_losses(out))
+    assert len(losses[0]) == 20 and losses[1] == pytest.approx(losses[0], abs=1e-4)
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
 
