@@ -4,10 +4,9 @@ from __future__ import annotations
 from typing import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .heads import PointwiseLinear
+from .heads import PointwiseLinear, doubled
 
 LEAST_SPREAD = 1e-3  # of a channel that is (nearly) constant: it is left small instead of blown up
 
@@ -54,7 +53,7 @@ class LinearProbe(nn.Module):
     def _summed(self, levels: Sequence[Tensor]) -> Tensor:
         *finer, logits = [read(level) for read, level in zip(self.read, levels)]
         for level in reversed(finer):
-            logits = level + _doubled(logits)
+            logits = level + doubled(logits)
         return logits
 
 
@@ -75,7 +74,7 @@ class NonLinearProbe(LinearProbe):
         *finer, coarsest = self.standardise(pyramid)
         levels = [self.blocks[-1](coarsest)]
         for level, lead, block in zip(reversed(finer), reversed(self.lead), reversed(self.blocks[:-1])):
-            levels.insert(0, block(level + _doubled(lead(levels[0]))))
+            levels.insert(0, block(level + doubled(lead(levels[0]))))
         return self._summed(levels)
 
 
@@ -104,10 +103,6 @@ def _nothing(layer: PointwiseLinear) -> PointwiseLinear:
     nn.init.zeros_(layer.linear.weight)
     nn.init.zeros_(layer.linear.bias)
     return layer
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 def _spread(channels: Tensor) -> Tensor:
