@@ -62,8 +62,8 @@ class Patches:
         case, centre = self._place(random)
         mirrored = self.augmentation.mirror and random.random() < .5
         points = torch.from_numpy(self._points(case, centre, mirrored, random))
-        image = _look_up(case.image, points, "bilinear", AIR)
-        target = _look_up(case.channels, points, "nearest", 0)[0].long()
+        image = look_up(case.image, points, "bilinear", AIR)
+        target = look_up(case.channels, points, "nearest", 0)[0].long()
         known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         if mirrored:
             target, known = self._swapped(target, known)
@@ -108,7 +108,7 @@ class Patches:
         return image
 
 
-def _look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
+def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
     """Values (1, k, j, i) of array (k, j, i) at points (k, j, i, 3); only the box that the points reach is read from disk."""
     shape = np.array(array.shape)
     low = np.clip(np.floor(points.amin((0, 1, 2)).numpy()).astype(int) - 1, 0, shape - 1)

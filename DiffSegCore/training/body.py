@@ -21,7 +21,7 @@ from ..progress import Progress, part, silent
 from .body_losses import Weights, body_loss
 from .body_recipes import BodyRecipe
 from .body_views import View, Views
-from .head import _mirror_pairs
+from .head import mirror_pairs
 from .loop import Task, Trained, train
 
 OUTER = 1.  # per cent of the training patients' voxels that may lie below 0, and above 1
@@ -119,7 +119,7 @@ def _views(recipe: BodyRecipe, cases: Cases) -> Views:
     held = set().union(*(case.places for case in cases.learn))
     anchors = [c for c, organ in enumerate(cases.organs, 1) if c in held and organ in (recipe.anchors or cases.organs)]
     partner = list(range(len(anchors)))
-    for right, left in _mirror_pairs(cases.organs):
+    for right, left in mirror_pairs(cases.organs):
         if right in anchors and left in anchors:
             partner[anchors.index(right)], partner[anchors.index(left)] = anchors.index(left), anchors.index(right)
     return Views(cases.learn, recipe.window, anchors=anchors, partner=partner, others=cases.others, share=recipe.unlabelled_share,

@@ -30,7 +30,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=recipe.label_file)
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
-    learn, check = _split(dataset, data)
+    learn, check = labelled_split(dataset, data)
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
@@ -70,7 +70,7 @@ def _loss(network: nn.Module, batch: Patch) -> Tensor:
     return organ_loss(network(image), batch.target, batch.known)
 
 
-def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
+def labelled_split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
     """Labelled training and validation cases; every tenth training case validates where the data set has no such split."""
     labelled = {split: [case for case in cases if case.label] for split, cases in dataset.cases.items()}
     learn, check = labelled.get("train", []), labelled.get("validation", [])
@@ -83,7 +83,7 @@ def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
 
 def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str]):
     """batch_of(first, count): patches of real cases, and of phantoms every so often."""
-    paired = _mirror_pairs(organs)
+    paired = mirror_pairs(organs)
     real = Patches(cases, len(organs), recipe.window, paired=paired, empty_is_undrawn=recipe.empty_is_undrawn, seed=recipe.seed)
     made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)  # fields of view cut organs off: empty is undrawn
 
@@ -115,7 +115,7 @@ def _usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, lis
     return {organ: np.percentile(ml, (5, 95)).round(2).tolist() for organ, ml in volumes.items()}
 
 
-def _mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:
+def mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:
     """Channels of organs that become each other in a mirror: (right, left)."""
     right = {name: c for c, name in enumerate(organs, 1) if name in ORGANS and ORGANS[name].laterality == "right"}
     partner = {name: name.replace("right", "left") for name in right}
