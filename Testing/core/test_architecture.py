@@ -18,7 +18,7 @@ FLOORS = (
     {"data", "diffusion"},
     {"networks"},
     {"model", "registry", "refiner_card"},
-    {"refining"},
+    {"refining", "refined_labels"},
     {"segmenter"},
     {"coordinates", "alignment", "features"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "training", "session"},
