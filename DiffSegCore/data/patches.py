@@ -80,12 +80,15 @@ class Patches:
             places = case.places[channel]
             return case, places[random.integers(len(places))] + random.normal(0, np.array(self.size) / 8)
         case = self.cases[random.integers(len(self.cases))]
-        return case, random.uniform(0, np.array(case.image.shape) - 1)
+        return case, random.uniform(0, np.array(case.channels.shape) - 1)
 
     def _points(self, case: GridCase, centre: np.ndarray, mirrored: bool, random: np.random.Generator) -> np.ndarray:
         """Where the patch's voxels lie, (k, j, i, 3) voxel indices of the case. Turned in mm, so that anisotropic grids aren't sheared."""
         a, spacing = self.augmentation, np.array(case.geometry.spacing)
-        turn = _rotation(np.radians(random.uniform(-a.rotation, a.rotation, 3))) @ (np.eye(3) + random.uniform(-a.shear, a.shear, (3, 3)))
+        angles, shear = np.radians(random.uniform(-a.rotation, a.rotation, 3)), random.uniform(-a.shear, a.shear, (3, 3))
+        if self.size[0] == 1:  # what is flat stays in its plane
+            angles[1:], shear[0], shear[:, 0] = 0, 0, 0
+        turn = _rotation(angles) @ (np.eye(3) + shear)
         turn = turn * np.exp(random.uniform(-a.scale, a.scale)) @ np.diag([1, 1, -1 if mirrored else 1])
         matrix = np.diag(1 / spacing) @ turn @ np.diag(spacing)
         axes = [np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in self.size]
@@ -109,14 +112,15 @@ class Patches:
 
 
 def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
-    """Values (1, k, j, i) of array (k, j, i) at points (k, j, i, 3); only the box that the points reach is read from disk."""
-    shape = np.array(array.shape)
+    """Values (1 or C, k, j, i) of array (k, j, i) or (C, k, j, i) at points (k, j, i, 3); only the box that the points reach is read from disk."""
+    shape = np.array(array.shape[-3:])
     low = np.clip(np.floor(points.amin((0, 1, 2)).numpy()).astype(int) - 1, 0, shape - 1)
     high = np.clip(np.ceil(points.amax((0, 1, 2)).numpy()).astype(int) + 2, low + 1, shape)
-    part = torch.from_numpy(np.array(array[tuple(map(slice, low, high))], np.float32)) - outside
+    part = torch.from_numpy(np.array(array[(..., *map(slice, low, high))], np.float32)) - outside
     size = torch.from_numpy(high - low)
     unit = (2 * (points - torch.from_numpy(low)) + 1) / size - 1  # align_corners=False: edges of the box are +-1
-    return F.grid_sample(part[None, None], unit.flip(-1)[None].float(), mode=mode, padding_mode="zeros", align_corners=False)[0] + outside
+    part = part[None] if part.ndim == 4 else part[None, None]
+    return F.grid_sample(part, unit.flip(-1)[None].float(), mode=mode, padding_mode="zeros", align_corners=False)[0] + outside
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

@@ -10,13 +10,13 @@ NEVER = -1e4  # a log-probability whose exponential is 0 and whose gradient is 0
 
 
 def merge_unknown(logits: Tensor, known: Tensor) -> Tensor:
-    """Log-probabilities (B, C, k, j, i) in which organs that were not contoured count as background.
+    """Log-probabilities (B, C, *spatial) in which organs that were not contoured count as background.
 
-    logits (B, C, k, j, i), known (B, C) with known[:, 0] True. A voxel that the contours call background may hold an
+    logits (B, C, *spatial), known (B, C) with known[:, 0] True. A voxel that the contours call background may hold an
     organ nobody drew; the marginal probability of "background or an undrawn organ" is what can be compared with it.
     """
     log_p = logits.float().log_softmax(1)
-    drawn = known[:, :, None, None, None]
+    drawn = known.reshape(*known.shape, *[1] * (logits.ndim - 2))
     undrawn = log_p.masked_fill(drawn, NEVER).logsumexp(1, keepdim=True)
     return torch.cat([torch.logaddexp(log_p[:, :1], undrawn), log_p[:, 1:].masked_fill(~drawn[:, 1:], NEVER)], 1)
 
