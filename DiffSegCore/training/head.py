@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ..model import Model, save_model
 from ..networks import build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
-from .loop import Task, train
+from .loop import Task, Trained, train
 from .losses import organ_loss
 from .recipes import HeadRecipe
 
@@ -34,19 +34,28 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
-    batch_of = _batches(recipe, cases[:len(learn)], organs)
-    architecture = {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(recipe.widths)}}
-    torch.manual_seed(recipe.seed)
-    network = build(architecture).to(memory_format=torch.channels_last_3d)
-    task = Task(batch_of, _loss, lambda candidate: validation_dice(candidate, cases[len(learn):], recipe.window, fabric.device))
-    trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+    trained = learn_head(recipe, organs, cases[:len(learn)], cases[len(learn):], out, fabric, resume=resume, progress=part(progress, .05, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(cases[:len(learn)], organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(learn), len(check)], "validation_dice": round(trained.score, 4)}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
-        save_model(Model(trained.network.cpu(), architecture, recipe.preprocessing, organs, recipe.window, card), path)
+        save_model(Model(trained.network.cpu(), architecture(organs, recipe.widths), recipe.preprocessing, organs, recipe.window, card), path)
     return path
+
+
+def architecture(organs: Sequence[str], widths: Sequence[int]) -> dict[str, Any]:
+    """Plain values for `networks.build`."""
+    return {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(widths)}}
+
+
+def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
+               resume: bool = False, progress: Progress = silent) -> Trained:
+    """Train on the cases `learn`, keep what scores best on `check`; checkpoints go to `out`."""
+    torch.manual_seed(recipe.seed)
+    network = build(architecture(organs, recipe.widths)).to(memory_format=torch.channels_last_3d)
+    task = Task(_batches(recipe, learn, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
+    return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 
 
 def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple[int, int, int], device: torch.device) -> float:
@@ -54,15 +63,19 @@ def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple
     network.eval()
     scores: dict[int, list[float]] = {}
     for case in cases:
-        image = torch.from_numpy(np.array(case.image, np.float32))[None, None].to(device)
-        with torch.inference_mode():
-            found = sliding_window_inference(image, window, 2, network, overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)
-        labels = found.argmax(1)[0].cpu().numpy()
+        labels = case_logits(network, case, window, device).argmax(0).cpu().numpy()
         for channel in case.places:
             truth, mask = case.channels == channel, labels == channel
             scores.setdefault(channel, []).append(2 * np.sum(truth & mask) / (truth.sum() + mask.sum()))
     network.train()
     return float(np.mean([np.mean(values) for values in scores.values()]))
+
+
+@torch.inference_mode()
+def case_logits(network: nn.Module, case: GridCase, window: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Logits (1 + organs, k, j, i) of a network in evaluation mode on a whole case."""
+    image = torch.from_numpy(np.array(case.image, np.float32))[None, None].to(device)
+    return sliding_window_inference(image, window, 2, network, overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)[0]
 
 
 def _loss(network: nn.Module, batch: Patch) -> Tensor:

@@ -15,6 +15,7 @@ from ..data.priors import corrupted
 from ..diffusion import draw_times, refining_weights
 
 GOLDEN = .6180339887498949  # multiples of it, less their whole part, spread evenly however many there are
+NUMBER_BITS = 40  # of a patch's seed: the rest is the training's
 FEWEST = 20  # voxels in which a segmentor must be wrong about an organ for patches to be centred there
 STILL = Augmentation(rotation=0, scale=0, shear=0, shift=0, contrast=0, noise=0, mirror=False)
 
@@ -141,7 +142,7 @@ class RefinerBatches:
         seed = self.patches.seed
         recycled, own = np.random.default_rng((seed, number, 1)).random(2) < (self.recycled, self.own)
         time, = draw_times(self._weights, torch.tensor([(number + 1) * GOLDEN % 1.], dtype=torch.float64))
-        return *self.patches.patch(number), time, torch.tensor(bool(recycled)), torch.tensor(bool(own)), torch.tensor((seed << 40) + number)
+        return *self.patches.patch(number), time, torch.tensor(bool(recycled)), torch.tensor(bool(own)), torch.tensor((seed << NUMBER_BITS) + number)
 
 
 def _looked_up_prior(prior: np.ndarray, points: Tensor) -> Tensor:

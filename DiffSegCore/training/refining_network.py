@@ -35,20 +35,25 @@ class RefiningNetwork(nn.Module):
         return self.network if isinstance(self.network, OrganNetwork) else None
 
     def forward(self, batch: RefinerBatch) -> Tensor:
-        batch = batch._replace(image=_laid(batch.image))
+        batch = batch._replace(image=laid_out(batch.image))
         with torch.no_grad():
-            features, chances = self.segmented(batch.image, bool(batch.own.any()))
-            prior = believed(chosen(batch, chances), batch.known)
+            features, logits = self.segmented(batch.image, bool(batch.own.any()))
+            prior = believed(batch.prior if logits is None else chosen(batch, self.chances(logits)), batch.known)
         return self.refining(batch, prior, features)
 
     def segmented(self, image: Tensor, asked: bool) -> tuple[list[Tensor | None], Tensor | None]:
-        """The segmentor's features that the refiner reads, fine to coarse, and, if asked, its chances (B, labels, *spatial)."""
+        """The segmentor's features that the refiner reads, fine to coarse, and, if asked, its logits (B, labels, *spatial)."""
         wanted = self.refiner.feature_widths
         if self.segmentor is None or not (asked or any(wanted)):
             return [], None
         pyramid = self.segmentor.encoder.features(image)
         features = [level if width else None for level, width in zip(pyramid, wanted)]
-        return features, self.segmentor.head(pyramid).float().softmax(1) if asked else None
+        return features, self.segmentor.head(pyramid).float() if asked else None
+
+    def chances(self, logits: Tensor) -> Tensor:
+        """The prior that a segmentor's logits make, (B, classes, *spatial): one object's is the chance of label 1."""
+        chances = logits.softmax(1)
+        return chances[:, 1:2] if self.refiner.classes == 1 else chances
 
     def refining(self, batch: RefinerBatch, prior: Tensor, features: Sequence[Tensor | None]) -> Tensor:
         """The loss with this prior (B, classes, *spatial). One evaluation with gradients; a recycled mask costs one light step more."""
@@ -65,7 +70,7 @@ class RefiningNetwork(nn.Module):
     @torch.no_grad()
     def refined(self, image: Tensor, prior: Tensor, seeds: Sequence[int], steps: int = 2, features: Sequence[Tensor | None] = ()) -> Tensor:
         """pi (B, classes, *spatial) of one sample of the chain from the exact kernel, or the control's answer."""
-        context = self.refiner.context(_laid(image), prior, features)
+        context = self.refiner.context(laid_out(image), prior, features)
         if not self.diffusion:
             return self.chain.chances(self._asked(context, None, torch.zeros(len(image), dtype=torch.long)).float())
         field = VoxelFields.of(prior.shape[2:], seeds=seeds, device=prior.device).uniform
@@ -91,10 +96,8 @@ class RefiningNetwork(nn.Module):
         return Noised(mask, prior, batch.times, batch.recycled)
 
 
-def chosen(batch: RefinerBatch, chances: Tensor | None) -> Tensor:
+def chosen(batch: RefinerBatch, chances: Tensor) -> Tensor:
     """The segmentor's chances where the batch says so, else the batch's prior."""
-    if chances is None:
-        return batch.prior
     return torch.where(batch.own.reshape(-1, *[1] * (chances.ndim - 1)), chances, batch.prior)
 
 
@@ -103,5 +106,6 @@ def believed(prior: Tensor, known: Tensor) -> Tensor:
     return without_unknown(torch.stack([believable(each) for each in prior]), known)
 
 
-def _laid(image: Tensor) -> Tensor:
+def laid_out(image: Tensor) -> Tensor:
+    """In the memory layout that convolutions are fastest in."""
     return image.contiguous(memory_format=torch.channels_last_3d if image.ndim == 5 else torch.channels_last)
