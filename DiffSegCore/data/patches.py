@@ -105,7 +105,8 @@ class Patches:
         a = self.augmentation
         image = image * float(np.exp(random.uniform(-a.contrast, a.contrast))) + float(random.uniform(-a.shift, a.shift))
         if random.random() < .2:
-            image = F.avg_pool3d(image[None], 3, 1, 1, count_include_pad=False)[0]
+            sides = [min(3, n // 2 * 2 + 1) for n in image.shape[1:]]  # odd, and 1 across what is flat
+            image = F.avg_pool3d(image[None], sides, 1, [n // 2 for n in sides], count_include_pad=False)[0]
         if random.random() < .5:
             image = image + float(random.uniform(0, a.noise)) * torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
         return image

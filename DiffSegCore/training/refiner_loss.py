@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceLoss
 from torch import Tensor
 
 from ..diffusion.mask import MaskDiffusion
-from .losses import merge_unknown
+from .losses import merge_unknown, missed_overlap
 
 OVERLAP = .5  # weight of 1 - Dice
 
@@ -45,9 +44,7 @@ def scores(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Cross-entropy and .5 (1 - Dice) of every element of the batch, (B,): all that a feed-forward refiner learns by."""
     log_p, truth = merged(logits, known), with_background(truth)
     entropy = -(truth * log_p).sum(1).flatten(1).mean(1)
-    shown = truth.flatten(2).amax(2)[:, 1:] > 0  # a label outside the patch has no overlap to measure
-    dice = DiceLoss(include_background=False, reduction="none", smooth_nr=0.)(log_p.exp(), truth).flatten(1)
-    return entropy + OVERLAP * (dice * shown).sum(1) / shown.sum(1).clamp(min=1)
+    return entropy + OVERLAP * missed_overlap(log_p, truth)
 
 
 def divergence(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

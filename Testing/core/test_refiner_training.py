@@ -269,3 +269,36 @@ def test_every_recipe_describes_itself_as_plain_values_and_fits_its_windows():
     for each in RECIPES.values():
         json.dumps([each.preprocessing.to_dict(), each.card])
         assert all(size % 2 ** (len(each.widths) - 1) == 0 for size in (each.window[1:] if each.flat else each.window))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Four coloured pictures of a bright disc, with masks."""
+    from DiffSegCore.data.images2d import write_picture
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number in range(4):
+        disc = np.hypot(*np.ogrid[-16 - number:24 - number, -20:20]) < 9
+        write_picture((np.stack([disc, disc * .5, ~disc * .3], -1) * 255).astype(np.uint8), folder / "images" / f"{number}.png")
+        write_picture((disc * 255).astype(np.uint8), folder / "masks" / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("more", ([], ["--alternate"]), ids=("alone", "in turns"))
+def test_pictures_with_masks_train_a_flat_refiner_of_one_object(pictures, tmp_path, monkeypatch, more):
+    vessels = RECIPES["vessels-2d"]
+    monkeypatch.setitem(RECIPES, "quick", replace(vessels, window=(1, 16, 16), watched=2, widths=(8, 16, 24), step_widths=(8, 16), reads=(1,),
+                                                  budget=replace(vessels.budget, batch=2, warmup=1)))
+    model = load_model_file(run(command, pictures, tmp_path, *more))
+    refiner = model.network.refiner if more else model.network
+    assert refiner.classes == 1 and model.window == (1, 16, 16) and RefinerCard.of(model.card).odds == 1
+    assert refiner(torch.zeros(1, 3, 16, 16), torch.full((1, 1, 16, 16), .5), torch.zeros(1, 1, 16, 16), torch.zeros(1),
+                   [torch.zeros(1, 8, 16, 16), torch.zeros(1, 16, 8, 8)] if more else []).shape == (1, 1, 16, 16)
+
+
+def test_one_object_of_any_kind_is_refined_against_all_else(data, cache, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "quick", replace(RECIPES["quick"], one=True))
+    model = load_model_file(run(command, data, tmp_path, "--cache", str(cache), "--priors", str(data / "labelsTr")))
+    assert model.network.classes == 1 and RefinerCard.of(model.card).organs == ()
+    assert model.card["training"]["validation_dice"]["prior"] > .95
