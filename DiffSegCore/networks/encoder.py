@@ -54,7 +54,7 @@ class ResidualBlock(nn.Module):
 def modulated(x: Tensor, code: Tensor) -> Tensor:
     """FiLM: x (B, C, *spatial) * (1 + scale) + shift, of a code (B, 2 C)."""
     scale, shift = code.reshape(*code.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
-    return torch.addcmul(x + shift, x, scale)
+    return torch.addcmul(shift, x, 1 + scale)  # one pass
 
 
 def convolution(spatial_dims: int) -> type[nn.Conv2d] | type[nn.Conv3d]:

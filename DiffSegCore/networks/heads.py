@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.init import zeros_
 
 from .encoder import GROUP, DiffusionEncoder
 
@@ -21,6 +22,13 @@ class PointwiseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def nothing(layer: PointwiseLinear) -> PointwiseLinear:
+    """The layer, beginning at zero."""
+    zeros_(layer.linear.weight)
+    zeros_(layer.linear.bias)
+    return layer
 
 
 class OrganHead(nn.Module):

@@ -6,7 +6,7 @@ from typing import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .heads import PointwiseLinear, doubled
+from .heads import PointwiseLinear, doubled, nothing
 
 LEAST_SPREAD = 1e-3  # of a channel that is (nearly) constant: it is left small instead of blown up
 
@@ -66,7 +66,7 @@ class NonLinearProbe(LinearProbe):
 
     def __init__(self, widths: Sequence[int], organs: int) -> None:
         super().__init__(widths, organs)
-        self.lead = nn.ModuleList(_nothing(PointwiseLinear(coarse, fine)) for fine, coarse in zip(widths, widths[1:]))
+        self.lead = nn.ModuleList(nothing(PointwiseLinear(coarse, fine)) for fine, coarse in zip(widths, widths[1:]))
         self.blocks = nn.ModuleList(_PointwiseBlock(width) for width in widths)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
@@ -81,7 +81,7 @@ class NonLinearProbe(LinearProbe):
 class _PointwiseBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), _nothing(PointwiseLinear(2 * width, width)))
+        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), nothing(PointwiseLinear(2 * width, width)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
@@ -96,13 +96,6 @@ class _VoxelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
-
-
-def _nothing(layer: PointwiseLinear) -> PointwiseLinear:
-    """The layer, beginning at zero."""
-    nn.init.zeros_(layer.linear.weight)
-    nn.init.zeros_(layer.linear.bias)
-    return layer
 
 
 def _spread(channels: Tensor) -> Tensor:
