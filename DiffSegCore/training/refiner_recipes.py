@@ -64,7 +64,7 @@ HEAD_NECK_REFINER = RefinerRecipe(
     preprocessing=HEAD_NECK.preprocessing, window=(48, 48, 48), organs=HEAD_NECK.organs, label_file="oar", empty_is_undrawn=True,
     budget=Budget(steps=1500, batch=2, learning_rate=1e-3, warmup=100, averaging=.995, validate_every=500),
     head=replace(HEAD_NECK, budget=Budget(steps=1200, batch=2, learning_rate=2e-3, averaging=.99, validate_every=600)),
-    reads=(2, 3), ran="what was run of it stands in its model's card",
+    reads=(1, 2, 3), ran="what was run of it stands in its model's card",
     card={"data": HEAD_NECK.card["data"], "data_licence": HEAD_NECK.card["data_licence"], "licence": "Apache-2.0",
           "for": "bettering a segmentation of these organs; it needs a prior", "not_for": HEAD_NECK.card["not_for"]})
 

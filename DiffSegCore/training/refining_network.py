@@ -68,14 +68,16 @@ class RefiningNetwork(nn.Module):
             return refining_loss(self.chain, seen, logits, batch.truth, batch.known)
 
     @torch.no_grad()
-    def refined(self, image: Tensor, prior: Tensor, seeds: Sequence[int], steps: int = 2, features: Sequence[Tensor | None] = ()) -> Tensor:
-        """pi (B, classes, *spatial) of one sample of the chain from the exact kernel, or the control's answer."""
+    def refined(self, image: Tensor, prior: Tensor, seeds: Sequence[int], *, steps: int = 2, samples: int = 1,
+                features: Sequence[Tensor | None] = ()) -> Tensor:
+        """pi (B, classes, *spatial), the mean of samples of the chain by the exact kernel, or the control's answer. seeds: one an element."""
         context = self.refiner.context(laid_out(image), prior, features)
         if not self.diffusion:
             return self.chain.chances(self._asked(context, None, torch.zeros(len(image), dtype=torch.long)).float())
-        field = VoxelFields.of(prior.shape[2:], seeds=seeds, device=prior.device).uniform
-        return self.chain.sample(lambda noisy, t: self._asked(context, noisy, t), prior, levels(self.chain.last, steps), field,
-                                 kernel=self.chain.exactly)
+        fields = VoxelFields.of(prior.shape[2:], seeds=seeds, device=prior.device)
+        drawn = (self.chain.sample(lambda noisy, t: self._asked(context, noisy, t), prior, levels(self.chain.last, steps),
+                                   lambda level, stream, n=n: fields.uniform(level, stream + 2 * n), kernel=self.chain.exactly) for n in range(samples))
+        return sum(drawn) / samples
 
     def _asked(self, context: Context, mask: Tensor | None, t: Tensor) -> Tensor:
         """Leave-one-out logits at levels t (B,); None is the control's empty mask."""
