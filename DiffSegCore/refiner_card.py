@@ -14,7 +14,8 @@ CARD = "refiner"
 class RefinerCard:
     """levels: T of the schedule; odds: its shift (see `diffusion.shifted`), 1 in 2D; diffusion: False for a feed-forward control,
     asked once with an empty noisy mask; organs: of the labels after background, () for one object of any kind;
-    helps: whether it bettered its segmentor on validation cases, so that `diffseg segment` uses it.
+    helps: whether it bettered its segmentor on validation cases, so that `diffseg segment` uses it, with so many
+    steps and samples.
     """
 
     levels: int = 20
@@ -22,6 +23,8 @@ class RefinerCard:
     diffusion: bool = True
     organs: tuple[str, ...] = ()
     helps: bool = False
+    steps: int = 2
+    samples: int = 2
 
     def chain(self, classes: int) -> BernoulliDiffusion | CategoricalDiffusion:
         """Bernoulli for one object, categorical for K >= 2 exclusive labels, background first."""

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    output = _output(args)
+    output = label_file(args.output, args.input[0])
     _check_places(args, output)
     with bar(quiet=args.quiet) as progress:  # first what may be refused, then what takes long
         from ..data.prior_files import read_prior
@@ -64,11 +64,6 @@ def run(args: argparse.Namespace) -> None:
         _report(args, output, refined)
 
 
-def _output(args: argparse.Namespace) -> Path:
-    path = Path(args.output)
-    return path if suffix_of(path) in (".png", ".tif", ".tiff") else label_file(args.output, args.input[0])
-
-
 def _maps(args: argparse.Namespace) -> tuple[Path, ...]:
     """The map of the entropy and, beside it, that of the disagreement."""
     if args.uncertainty is None:
@@ -80,10 +75,9 @@ def _maps(args: argparse.Namespace) -> tuple[Path, ...]:
 
 
 def _check_places(args: argparse.Namespace, output: Path) -> None:
-    from ..data.images2d import check_mask_place, is_picture
-    from ..writing import check_labels_place
+    from ..data.sources import check_found_place
 
-    (check_mask_place if is_picture(output) else check_labels_place)(output)
+    check_found_place(output)
     if args.steps < 1 or args.samples < 1:
         raise BadInput(f"Steps and samples are 1 or more, not {args.steps} and {args.samples}.")
     for path in (output, *_maps(args)):
@@ -94,10 +88,10 @@ def _check_places(args: argparse.Namespace, output: Path) -> None:
 
 
 def _write(args: argparse.Namespace, output: Path, refined: Any) -> None:
-    from ..data.images2d import is_picture, write_mask
-    from ..writing import write_labels, write_volume
+    from ..data.sources import write_found
+    from ..writing import write_volume
 
-    (write_mask if is_picture(output) else write_labels)(refined.labels, output)
+    write_found(refined.labels, output)
     for path, values in zip(_maps(args), (refined.entropy, refined.disagreement)):
         write_volume(values, path)
 

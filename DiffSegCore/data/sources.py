@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import BadInput
 from ..reading import read_labels, read_volume
 from ..volume import LabelMap, Volume
-from .images2d import is_picture, read_mask, read_picture
+from ..writing import check_labels_place, write_labels
+from .images2d import check_mask_place, is_picture, read_mask, read_picture, write_mask
 
 
 def read_image(image: str | Path | Sequence[str | Path], *, series: str | None = None) -> Volume:
@@ -31,3 +32,13 @@ def read_image(image: str | Path | Sequence[str | Path], *, series: str | None =
 def read_truth(path: str | Path) -> LabelMap:
     """Labels from a label file or a picture."""
     return read_mask(path) if is_picture(path) else read_labels(path)
+
+
+def write_found(labels: LabelMap, path: str | Path) -> None:
+    """Labels to a label file, or to a picture if its name says so."""
+    (write_mask if is_picture(path) else write_labels)(labels, path)
+
+
+def check_found_place(path: Path) -> None:
+    """Refuse what `write_found` would refuse, before the slow work."""
+    (check_mask_place if is_picture(path) else check_labels_place)(path)

@@ -20,6 +20,7 @@ from ..model import Model, save_model
 from ..networks import build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
+from ..windows import by_planes
 from .loop import Task, Trained, train
 from .losses import organ_loss
 from .recipes import HeadRecipe
@@ -33,14 +34,16 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     learn, check = labelled_split(dataset, data)
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
-        cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
+        cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
+                             several=recipe.image_channels > 1, whole=recipe.whole)
+    _check_channels(recipe, cases[0])
     trained = learn_head(recipe, organs, cases[:len(learn)], cases[len(learn):], out, fabric, resume=resume, progress=part(progress, .05, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(cases[:len(learn)], organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(learn), len(check)], "validation_dice": round(trained.score, 4)}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
-        save_model(Model(trained.network.cpu(), architecture(organs, recipe.widths), recipe.preprocessing, organs, recipe.window, card), path)
+        save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
     return path
 
 
@@ -49,11 +52,22 @@ def architecture(organs: Sequence[str], widths: Sequence[int]) -> dict[str, Any]
     return {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(widths)}}
 
 
+def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
+    """The recipe's architecture: of two dimensions where its windows are one plane thick."""
+    plain = architecture(organs, recipe.widths)
+    if recipe.image_channels > 1:
+        plain["encoder"]["in_channels"] = recipe.image_channels
+    if recipe.window[0] == 1:
+        plain["encoder"]["spatial_dims"] = 2
+    return plain
+
+
 def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
                resume: bool = False, progress: Progress = silent) -> Trained:
     """Train on the cases `learn`, keep what scores best on `check`; checkpoints go to `out`."""
     torch.manual_seed(recipe.seed)
-    network = build(architecture(organs, recipe.widths)).to(memory_format=torch.channels_last_3d)
+    flat = recipe.window[0] == 1
+    network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
     task = Task(_batches(recipe, learn, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 
@@ -74,13 +88,20 @@ def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple
 @torch.inference_mode()
 def case_logits(network: nn.Module, case: GridCase, window: tuple[int, int, int], device: torch.device) -> Tensor:
     """Logits (1 + organs, k, j, i) of a network in evaluation mode on a whole case."""
-    image = torch.from_numpy(np.array(case.image, np.float32))[None, None].to(device)
-    return sliding_window_inference(image, window, 2, network, overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)[0]
+    image = torch.from_numpy(np.array(case.image, np.float32).reshape(1, -1, *case.channels.shape)).to(device)
+    return sliding_window_inference(image, window, 2, by_planes(network, window), overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)[0]
 
 
 def _loss(network: nn.Module, batch: Patch) -> Tensor:
     image = batch.image.contiguous(memory_format=torch.channels_last_3d)
-    return organ_loss(network(image), batch.target, batch.known)
+    return organ_loss(by_planes(network, image.shape[2:])(image), batch.target, batch.known)
+
+
+def _check_channels(recipe: HeadRecipe, case: GridCase) -> None:
+    channels = 1 if case.image.ndim == 3 else len(case.image)
+    if channels != recipe.image_channels:
+        raise BadInput(f"the recipe {recipe.name!r} reads images of {recipe.image_channels} channel(s), {case.name} has {channels}; "
+                       "say --channels, or choose another recipe")
 
 
 def labelled_split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
