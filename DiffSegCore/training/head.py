@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from .loop import Task, Trained, train
 from .losses import organ_loss
 from .recipes import HeadRecipe
 
+if TYPE_CHECKING:
+    from .refiner_recipes import RefinerRecipe
+
 
 def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path."""
@@ -36,7 +39,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
                              several=recipe.image_channels > 1, whole=recipe.whole)
-    _check_channels(recipe, cases[0])
+    check_channels(recipe, cases[0])
     trained = learn_head(recipe, organs, cases[:len(learn)], cases[len(learn):], out, fabric, resume=resume, progress=part(progress, .05, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(cases[:len(learn)], organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
@@ -97,7 +100,8 @@ def _loss(network: nn.Module, batch: Patch) -> Tensor:
     return organ_loss(by_planes(network, image.shape[2:])(image), batch.target, batch.known)
 
 
-def _check_channels(recipe: HeadRecipe, case: GridCase) -> None:
+def check_channels(recipe: HeadRecipe | RefinerRecipe, case: GridCase) -> None:
+    """BadInput where the case's image has another number of channels than the recipe reads."""
     channels = 1 if case.image.ndim == 3 else len(case.image)
     if channels != recipe.image_channels:
         raise BadInput(f"the recipe {recipe.name!r} reads images of {recipe.image_channels} channel(s), {case.name} has {channels}; "

@@ -19,8 +19,7 @@ from ..refiner_card import CARD, RefinerCard
 from .alternate import AlternatingNetwork
 from .folds import fold_priors
 from .given_priors import kept, priors_in, said_by
-from .head import architecture as segmentor_architecture
-from .head import labelled_split, mirror_pairs
+from .head import check_channels, described, labelled_split, mirror_pairs
 from .loop import Task, Trained, train
 from .refiner_patches import STILL, RefinerBatches, RefinerPatches
 from .refiner_recipes import RefinerRecipe
@@ -67,8 +66,8 @@ def train_refiner(recipe: RefinerRecipe, sources: Sources, out: Path, fabric: Fa
     segmentor = load_model_file(sources.model) if sources.model else None
     found = material(recipe, sources, segmentor, out, fabric, part(progress, 0, .6 if sources.folds else .1))
     card = RefinerCard(recipe.levels, recipe.odds, not how.control, () if recipe.one else found.organs)
-    described = architecture(recipe, how, segmentor, found.organs)
-    network = _network(recipe, how, described, segmentor, card)
+    plan = architecture(recipe, how, segmentor, found.organs)
+    network = _network(recipe, how, plan, segmentor, card)
     watched = _batches(recipe, found, found.check, how, card, watching=True)
     task = Task(_batches(recipe, found, found.learn, how, card).batch, lambda network, batch: network(batch),
                 lambda candidate: bettered(candidate, watched, recipe.watched, recipe.budget.batch, fabric).after)
@@ -77,8 +76,8 @@ def train_refiner(recipe: RefinerRecipe, sources: Sources, out: Path, fabric: Fa
     if fabric.is_global_zero:
         gain = bettered(trained.network, watched, recipe.watched, recipe.budget.batch, fabric)
         told = _card(recipe, sources, how, found, segmentor, trained, gain, card, str(fabric.device))
-        organs = () if described["kind"] == "refiner" else found.organs
-        save_model(Model(trained.network.network.cpu().eval(), described, recipe.preprocessing, organs, recipe.window, told), path)
+        organs = () if plan["kind"] == "refiner" else found.organs
+        save_model(Model(trained.network.network.cpu().eval(), plan, recipe.preprocessing, organs, recipe.window, told), path)
     return path
 
 
@@ -90,7 +89,7 @@ def material(recipe: RefinerRecipe, sources: Sources, segmentor: Model | None, o
     cache = sources.cache or out / "cache"
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, cache, part(progress, 0, .2), several=True, whole=recipe.whole)
-    _check_channels(recipe, cases[0])
+    check_channels(recipe, cases[0])
     own, others = cases[:len(learn)], cases[len(learn):]
     priors = _priors(recipe, sources, segmentor, organs, dataset, (learn + check, own, others), out, fabric, part(progress, .2, 1))
     return Material(own, others, organs, priors)
@@ -102,23 +101,22 @@ def architecture(recipe: RefinerRecipe, how: How, segmentor: Model | None, organ
                "widths": list(recipe.widths), "step_widths": list(recipe.step_widths), "binary": how.binary}
     if segmentor is None and not how.alternate:
         return {"kind": "refiner", **refiner}
-    carrier = dict(segmentor.architecture) if segmentor else _segmentor(recipe, organs)
+    carrier = dict(segmentor.architecture) if segmentor else _fresh(recipe, organs)
     given = build({**carrier, "refiner": None}).encoder.widths
     refiner["feature_widths"] = [width if n in recipe.reads else 0 for n, width in enumerate(given[:len(recipe.widths)])]
     return {**carrier, "refiner": refiner}
 
 
-def _segmentor(recipe: RefinerRecipe, organs: Sequence[str]) -> dict[str, Any]:
+def _fresh(recipe: RefinerRecipe, organs: Sequence[str]) -> dict[str, Any]:
     """The organ network that an alternating training starts with where none is given."""
-    described = segmentor_architecture(organs, recipe.head.widths if recipe.head else recipe.widths)
-    if recipe.flat:
-        described["encoder"] |= {"spatial_dims": 2, "in_channels": recipe.image_channels}
-    return described
+    if recipe.head is None or recipe.one and len(organs) > 1:
+        raise BadInput(f"the recipe {recipe.name!r} has no segmentor of {len(organs)} label(s) that could learn in turns with it; choose another recipe")
+    return described(replace(recipe.head, image_channels=recipe.image_channels), organs)
 
 
-def _network(recipe: RefinerRecipe, how: How, described: dict[str, Any], segmentor: Model | None, card: RefinerCard) -> RefiningNetwork:
+def _network(recipe: RefinerRecipe, how: How, plan: dict[str, Any], segmentor: Model | None, card: RefinerCard) -> RefiningNetwork:
     torch.manual_seed(recipe.seed)
-    network = build(described).to(memory_format=torch.channels_last if recipe.flat else torch.channels_last_3d)
+    network = build(plan).to(memory_format=torch.channels_last if recipe.flat else torch.channels_last_3d)
     if segmentor:
         own = {name: value for name, value in segmentor.network.state_dict().items() if not name.startswith("refiner.")}
         network.load_state_dict(own, strict=False)
@@ -150,7 +148,7 @@ def _priors(recipe: RefinerRecipe, sources: Sources, segmentor: Model | None, or
     if sources.folds:
         if recipe.head is None:
             raise BadInput(f"the recipe {recipe.name!r} has no segmentor to make priors with; give --priors DIR")
-        found = fold_priors(recipe.head, organs, learn, check, sources.folds, out / "folds", fabric, part(progress, 0, .95))
+        found = fold_priors(replace(recipe.head, image_channels=recipe.image_channels), organs, learn, check, sources.folds, out / "folds", fabric, part(progress, 0, .95))
     if segmentor:  # it learnt from the training cases, but not from these
         make = said_by(segmentor.network, segmentor.window, fabric.device)
         with fabric.rank_zero_first():
@@ -172,13 +170,6 @@ def _organs(recipe: RefinerRecipe, segmentor: Model | None, dataset: Dataset) ->
     if missing := set(segmentor.organs) - set(there):
         raise BadInput(f"the model's organs {', '.join(sorted(missing))} are not in the data set, which has {', '.join(there)}")
     return segmentor.organs
-
-
-def _check_channels(recipe: RefinerRecipe, case: GridCase) -> None:
-    channels = 1 if case.image.ndim == 3 else len(case.image)
-    if channels != recipe.image_channels:
-        raise BadInput(f"the recipe {recipe.name!r} reads images of {recipe.image_channels} channel(s), {case.name} has {channels}; "
-                       "say --channels, or choose another recipe")
 
 
 def _card(recipe: RefinerRecipe, sources: Sources, how: How, found: Material, segmentor: Model | None, trained: Trained, gain: Bettered,

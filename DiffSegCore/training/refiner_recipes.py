@@ -8,10 +8,9 @@ from ..errors import BadInput
 from ..preprocess import Preprocessing
 from ..refiner_card import RefinerCard
 from .loop import Budget
-from .recipes import HEAD_NECK, QUICK, HeadRecipe
+from .recipes import HEAD_NECK, PICTURES, QUICK, HeadRecipe
 
 OPEN = RefinerCard().odds  # of a 3D schedule: a block of voxels shows its label early
-BRIGHTNESS = ((0., -1.), (255., 1.))
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ OBJECT = RefinerRecipe(
 
 POLYPS_2D = RefinerRecipe(
     name="polyps-2d", title="Refiner of one object in colour pictures (polyps)",
-    preprocessing=Preprocessing((1., 1., 1.), BRIGHTNESS, "picture"), window=(1, 128, 128), one=True, image_channels=3,
+    preprocessing=PICTURES.preprocessing, window=(1, 128, 128), one=True, image_channels=3, head=PICTURES, reads=(0, 1, 2),
     budget=Budget(steps=4000, batch=8, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=500),
     odds=1., whole=True, ran="not run: no polyp data were at hand", card={"licence": "Apache-2.0", "for": "bettering a mask of one object"})
 

@@ -294,7 +294,7 @@ def test_pictures_with_masks_train_a_flat_refiner_of_one_object(pictures, tmp_pa
     refiner = model.network.refiner if more else model.network
     assert refiner.classes == 1 and model.window == (1, 16, 16) and RefinerCard.of(model.card).odds == 1
     assert refiner(torch.zeros(1, 3, 16, 16), torch.full((1, 1, 16, 16), .5), torch.zeros(1, 1, 16, 16), torch.zeros(1),
-                   [torch.zeros(1, 8, 16, 16), torch.zeros(1, 16, 8, 8)] if more else []).shape == (1, 1, 16, 16)
+                   [None, torch.zeros(1, 24, 8, 8), None] if more else []).shape == (1, 1, 16, 16)
 
 
 def test_one_object_of_any_kind_is_refined_against_all_else(data, cache, tmp_path, monkeypatch):
