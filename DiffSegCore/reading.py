@@ -33,17 +33,18 @@ _GZIP = b"\x1f\x8b"
 _IN_MM = {"meter": 1000.0, "micron": 0.001}
 
 
-def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
+def read_volume(path: str | Path, *, series: str | None = None, channels: bool = False) -> Volume:
     """An image: a NIfTI, NRRD, MHA or MHD file, a folder with a DICOM series, or one DICOM file of a series.
 
     A folder is searched with the folders below it; `series` is a DICOM series UID, by default the
-    series with most images. The modality is known from DICOM only. Raises BadInput, a sentence that
+    series with most images. `channels`: a fourth axis, or several values a voxel, are channels (C, K, J, I)
+    instead of a mistake. The modality is known from DICOM only. Raises BadInput, a sentence that
     names the file, for whatever cannot be segmented: missing, damaged, not three-dimensional, coloured,
     without a place in space, sheared, holding NaN or infinite voxels.
     """
     path = Path(path)
     with naming(path):
-        volume = read_series(path, series) if _is_dicom(path) else _single(path, series)
+        volume = read_series(path, series) if _is_dicom(path) else _single(path, series, channels)
         _check_voxels(volume.array)
         return volume
 
@@ -74,21 +75,21 @@ def _is_dicom(path: Path) -> bool:
     return path.is_dir() or (suffix_of(path) not in (*NIFTI, *ITK, ".seg.nrrd") and is_dicom(path))
 
 
-def _single(path: Path, series: str | None) -> Volume:
+def _single(path: Path, series: str | None, channels: bool) -> Volume:
     if series is not None:
         raise BadInput(f"It is one file, so there is no series {series} to choose; leave the series out.")
-    array, geometry = _array(path)
+    array, geometry = _array(path, channels)
     return Volume(array, geometry)
 
 
-def _array(path: Path) -> tuple[np.ndarray, Geometry]:
+def _array(path: Path, channels: bool = False) -> tuple[np.ndarray, Geometry]:
     if path.stat().st_size == 0:
         raise BadInput("The file is empty; export or copy it again.")
     suffix = suffix_of(path)
     if suffix in NIFTI:
-        array, geometry = _nifti(path)
+        array, geometry = _nifti(path, channels)
     elif suffix in (*ITK, ".seg.nrrd"):
-        array, geometry = _itk(path)
+        array, geometry = _itk(path, channels)
     else:
         raise BadInput(f"{suffix or 'No suffix'} is not a volume format; use NIfTI, NRRD, MHA or a DICOM folder.")
     if array.size == 1:
@@ -96,19 +97,22 @@ def _array(path: Path) -> tuple[np.ndarray, Geometry]:
     return array, geometry
 
 
-def _itk(path: Path) -> tuple[np.ndarray, Geometry]:
+def _itk(path: Path, channels: bool) -> tuple[np.ndarray, Geometry]:
     image = itk.read(path)
-    _check_dimensions(image.GetSize(), image.GetNumberOfComponentsPerPixel())
-    if image.GetDimension() == 4:  # the fourth axis has one entry
-        image = image[:, :, :, 0]
-    return sitk.GetArrayFromImage(image), Geometry.from_itk(image).straightened()
+    _check_dimensions(image.GetSize(), image.GetNumberOfComponentsPerPixel(), channels)
+    if image.GetDimension() == 4:
+        planes = sitk.GetArrayFromImage(image)
+        return planes if len(planes) > 1 else planes[0], Geometry.from_itk(image[:, :, :, 0]).straightened()
+    array = sitk.GetArrayFromImage(image)
+    array = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim == 4 else array
+    return array, Geometry.from_itk(image).straightened()
 
 
-def _nifti(path: Path) -> tuple[np.ndarray, Geometry]:
+def _nifti(path: Path, channels: bool) -> tuple[np.ndarray, Geometry]:
     with _nifti_sentences():
         image = _nifti_image(path.read_bytes())
     components = len(image.get_data_dtype().names or "1")
-    _check_dimensions(_with_slices(image.shape), components)
+    _check_dimensions(_with_slices(image.shape), components, channels)
     geometry = _nifti_geometry(image)
     with _nifti_sentences():
         return _nifti_voxels(image), geometry
@@ -166,9 +170,10 @@ def _nifti_geometry(image: Any) -> Geometry:
 
 
 def _nifti_voxels(image: Any) -> np.ndarray:
-    """(K, J, I); the header's slope and intercept applied, whole numbers kept whole."""
+    """(K, J, I), or (C, K, J, I) of a fourth axis; the header's slope and intercept applied, whole numbers kept whole."""
     stored = image.dataobj.get_unscaled()
-    array = np.ascontiguousarray(stored.reshape(_with_slices(image.shape)[:3], order="F").T)
+    several = tuple(n for n in image.shape[3:] if n > 1)
+    array = np.ascontiguousarray(stored.reshape((*_with_slices(image.shape)[:3], *several), order="F").T)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, intercept) == (1.0, 0.0):
@@ -179,13 +184,13 @@ def _nifti_voxels(image: Any) -> np.ndarray:
     return scaled.astype(np.int32 if fits else np.float32)
 
 
-def _check_dimensions(size: tuple[int, ...], components: int) -> None:
-    """`size` in the file's order, I first."""
-    if components > 1:
+def _check_dimensions(size: tuple[int, ...], components: int, channels: bool) -> None:
+    """`size` in the file's order, I first; with `channels`, a fourth axis or several components are welcome."""
+    if components > 1 and not channels:
         raise BadInput(f"It has {components} values a voxel (colour or vectors); export it as a grey-value volume.")
     if len(size) < 3:
         raise BadInput(f"It is a {len(size)}D picture of {' x '.join(map(str, size))} pixels; a volume has three dimensions.")
-    if any(n > 1 for n in size[3:]):
+    if any(n > 1 for n in size[4 if channels else 3:]):
         raise BadInput(f"It is a {len(size)}D series of {' x '.join(map(str, size))} voxels; export one time point as a 3D volume.")
     if min(size) < 1:
         raise BadInput(f"It is empty: {' x '.join(map(str, size))} voxels; export it again.")

@@ -16,9 +16,12 @@ from .organ_volumes import organ_volumes
 from .pieces import without_specks
 from .preprocess import body_box, native_labels, to_model_grid
 from .progress import Progress, part, silent
+from .refiner_card import RefinerCard
+from .refining import refine_volume, refiner_of
+from .regions import doubtful
 from .suitability import concerns, doubtful_sizes
 from .volume import LabelMap, Volume
-from .windows import plan_windows, stitch
+from .windows import by_planes, plan_windows, stitch
 
 log = logging.getLogger(__name__)
 SURE = 10.0  # logit of background outside the searched box, minus that of every organ
@@ -38,7 +41,8 @@ class Prediction:
 class Segmenter:
     """A model on a device ("auto": CUDA, then Apple's MPS, then the CPU), ready for any number of volumes."""
 
-    def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5) -> None:
+    def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5, refine: bool = True) -> None:
+        """refine: let the refiner that the model may carry better the head's answer, if its card says that it does."""
         if not 0 <= overlap < 1:
             raise BadInput(f"The overlap of windows is a fraction from 0 to below 1, not {overlap}.")
         if not model.organs:
@@ -46,7 +50,11 @@ class Segmenter:
         self.model, self.overlap = model, overlap
         self.device = usable_device(device)
         layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
-        self._network = model.network.to(self.device, memory_format=layout).eval()
+        self._flat = model.window[0] == 1
+        layout = torch.channels_last if self._flat and layout == torch.channels_last_3d else layout
+        self._network = by_planes(model.network.to(self.device, memory_format=layout).eval(), model.window)
+        self.refines = refine and getattr(model.network, "refiner", None) is not None and RefinerCard.of(model.card).helps
+        self._channels = model.architecture.get("encoder", {}).get("in_channels", 1)
 
     @torch.no_grad()
     def segment(self, volume: Volume, *, box: Box | None = None, progress: Progress = silent) -> Prediction:
@@ -58,12 +66,14 @@ class Segmenter:
         began = time.monotonic()
         self._check(volume, box)
         image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
-        body = body_box(image, self.model.preprocessing.body_threshold)
+        body = Box.whole(grid.shape) if self._flat else body_box(image, self.model.preprocessing.body_threshold)
         warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
         search = Box.whole(grid.shape) if body.is_empty else body
         if box is not None:
             search = _on_grid(box, volume.geometry, grid)
-        logits, shortage = self._logits(image, search, part(progress, 0.1, 0.85))
+        logits, shortage = self._logits(image, search, part(progress, 0.1, 0.4 if self.refines else 0.85))
+        if self.refines:
+            self._refine(image, logits, search, part(progress, 0.4, 0.85))
         logits = without_specks(logits, self.model.card.get("smallest_piece", 0))
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
@@ -72,8 +82,9 @@ class Segmenter:
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
 
     def _check(self, volume: Volume, box: Box | None) -> None:
-        if volume.array.ndim == 4 and len(volume.array) != 1:
-            raise BadInput(f"The image has {len(volume.array)} channels, the model reads one: choose one of them.")
+        given = len(volume.array) if volume.array.ndim == 4 else 1
+        if given != self._channels:
+            raise BadInput(f"The image has {given} channels, the model reads {self._channels}: choose " + ("one of them." if self._channels == 1 else "another image."))
         if box is not None and box.clip(volume.geometry.shape).is_empty:
             raise BadInput(f"The box {box.start} to {box.stop} (K, J, I) is outside the volume of {volume.geometry.shape} voxels.")
 
@@ -88,6 +99,16 @@ class Segmenter:
         logits = self._stitched(image, search, smaller, progress)
         return logits, (f"The GPU's memory was too small for windows of {self.model.window} voxels, so {smaller} were used: "
                         "less is seen around each voxel, and organs may be less exact.",)
+
+    def _refine(self, image: Tensor, logits: Tensor, search: Box, progress: Progress) -> None:
+        """The refiner's answer, in place, where the head is in doubt inside the searched box."""
+        card, classes = RefinerCard.of(self.model.card), refiner_of(self.model).classes
+        prior = logits.float().softmax(0)[-classes:]
+        within = torch.zeros(image.shape[1:], dtype=torch.bool)
+        within[search.slices] = True
+        region = doubtful(prior, self.model.preprocessing.spacing_mm) & within
+        found = refine_volume(self.model, image, prior, steps=card.steps, samples=card.samples, region=region, device=self.device, progress=progress)
+        logits[:, region] = found.logits[:, region]
 
     def _stitched(self, image: Tensor, search: Box, window: tuple[int, int, int], progress: Progress) -> Tensor:
         logits = torch.full((*image.shape[1:], len(self.model.organs) + 1), -SURE).movedim(-1, 0)  # laid out as the network's

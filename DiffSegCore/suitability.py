@@ -18,6 +18,8 @@ def concerns(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocess
 
     card["field_of_view_mm"]: (least, most), each (K, J, I), of the images trained on; absent, nothing is said of it.
     """
+    if preprocessing.modality == volume.modality == "picture":  # no body in air, no millimetres
+        return ()
     return (*_modality(volume, preprocessing), *_coarse(volume, preprocessing), *_content(image, body, preprocessing),
             *_field_of_view(image, preprocessing, card))
 

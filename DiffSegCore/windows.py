@@ -36,6 +36,11 @@ def _starts(first: int, size: int, window: int, overlap: float) -> list[int]:
     return [first + min(start, room) for start in range(0, room + step, step)]
 
 
+def by_planes(network: Callable[[Tensor], Tensor], window: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """The network as one of volumes (B, C, k, j, i): where windows are one plane thick it is a 2D network, and sees (B, C, j, i)."""
+    return network if window[0] > 1 else lambda image: network(image[:, :, 0])[:, :, None]
+
+
 def importance(window: Sequence[int]) -> Tensor:
     """Gaussian weights (k, j, i) of a window's voxels: 1 in the middle, never below LEAST."""
     axes = [torch.exp(-((torch.arange(n) - (n - 1) / 2) ** 2) / (2 * (SIGMA * n) ** 2)) for n in window]

@@ -16,7 +16,7 @@ from typing import Iterator, Sequence
 
 from .. import __version__
 from ..errors import BadInput
-from . import demo, evaluate, models, segment, train
+from . import demo, evaluate, models, refine, segment, train
 
 DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 _EXAMPLES = """\
@@ -24,6 +24,7 @@ examples:
   diffseg demo                                          try it: a sample volume, its labels and a picture
   diffseg segment ct.nii.gz -o organs.seg.nrrd          name the organs of a CT, for 3D Slicer
   diffseg segment dicom_folder -o organs.nii.gz --picture organs.png
+  diffseg refine ct.nii.gz --prior organs.nii.gz -o better.nii.gz --model MODEL
   diffseg evaluate organs.nii.gz truth.nii.gz           Dice, surface Dice, HD95 and volumes per organ
   diffseg models                                        which models there are, and how good they are
   diffseg train head --recipe quick --data DIR -o run   train one on your own cases
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"diffseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in (demo, segment, evaluate, train, models):
+    for command in (demo, segment, refine, evaluate, train, models):
         command.add(commands)
     return parser
 

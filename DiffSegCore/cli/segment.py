@@ -18,7 +18,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "segment", "name the organs in a volume", run, more="Prints each organ's volume.")
-    parser.add_argument("input", metavar="INPUT", type=Path, help="NIfTI, NRRD, MHA or MHD file, DICOM folder or one of its files")
+    parser.add_argument("input", metavar="INPUT", type=Path,
+                        help="NIfTI, NRRD, MHA or MHD file, DICOM folder or one of its files, or a picture (PNG, TIFF, JPEG)")
     parser.add_argument("-o", "--output", metavar="OUTPUT", action="append", required=True,
                         help=f"labels on INPUT's grid; the suffix says how ({', '.join(LABEL_SUFFIXES)}), .seg.nrrd opens in 3D Slicer with names "
                              "and colours; a folder gets INPUT's name with .seg.nrrd; may be given several times")
@@ -33,12 +34,12 @@ def run(args: argparse.Namespace) -> None:
     outputs = [label_file(output, args.input) for output in args.output]
     _check_places(args, outputs)
     with bar(quiet=args.quiet) as progress:  # first what may be refused, then what takes long
-        from ..reading import read_volume
+        from ..data.sources import read_image
         from ..registry import DEFAULT, find_model, load_model
 
         model_file = find_model(args.model or DEFAULT)
         progress(0.0, "Reading the volume")
-        volume = read_volume(args.input, series=args.series)
+        volume = read_image(args.input, series=args.series)
         progress(0.05, "Loading the model")
         model = load_model(model_file)
         from ..segmenter import Segmenter
@@ -51,11 +52,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_places(args: argparse.Namespace, outputs: list[Path]) -> None:
+    from ..data.sources import check_found_place
     from ..pictures import check_picture
-    from ..writing import check_labels_place
 
     for path in outputs:
-        check_labels_place(path)
+        check_found_place(path)
     if args.picture is not None:
         check_picture(args.picture)
     for path in [*outputs, *filter(None, [args.picture])]:
@@ -65,11 +66,11 @@ def _check_places(args: argparse.Namespace, outputs: list[Path]) -> None:
 
 
 def _write(args: argparse.Namespace, outputs: list[Path], volume: Any, labels: Any, model: str) -> None:
+    from ..data.sources import write_found
     from ..pictures import save_picture
-    from ..writing import write_labels
 
     for path in outputs:
-        write_labels(labels, path)
+        write_found(labels, path)
     if args.picture is not None:
         save_picture(args.picture, volume, labels, title=args.input.resolve().name, note=f"DiffSeg, model {model}. Not for clinical use.")
 

@@ -30,3 +30,5 @@ def run(kind: ModuleType, args: argparse.Namespace) -> None:
         print(path)
     if args.kind == "head" and written:
         print(f"Try it: diffseg segment INPUT -o OUTPUT --model {written[0]}")
+    if args.kind == "refiner" and written:
+        print(f"Try it: diffseg refine INPUT --prior LABELS -o OUTPUT --model {written[0]}")

@@ -11,19 +11,20 @@ import numpy as np
 
 from ..errors import BadInput
 from ..files import atomic
-from ..geometry import Geometry
+from ..geometry import Box, Geometry
 from ..preprocess import Preprocessing, body_box, labels_on_model_grid, to_model_grid
 from ..progress import Progress, silent
-from ..reading import read_labels, read_volume
 from ..volume import LabelMap, Volume
 from .cases import Case
+from .sources import read_image, read_truth
 
 KEPT_VOXELS = 4000  # places an organ's patches may be centred on: enough to vary, little to keep
 
 
 @dataclass(frozen=True)
 class GridCase:
-    """One case inside its body box. image float16 (k, j, i) in model values; channels uint8 (k, j, i), 0 background, c = organs[c - 1].
+    """One case inside its body box. image float16 (k, j, i) in model values, (C, k, j, i) if it has several channels; channels uint8
+    (k, j, i), 0 background, c = organs[c - 1].
 
     places: channel -> voxel indices (n, 3) of that organ; its keys are the organs contoured in this case.
     """
@@ -36,8 +37,10 @@ class GridCase:
 
 
 def grid_case(name: str, volume: Volume, labels: LabelMap, organs: Sequence[str], preprocessing: Preprocessing,
-              ids: Mapping[int, str]) -> GridCase:
-    """Bring one volume and its labels to the model grid; `ids` names the label values. Organs outside `organs` become background."""
+              ids: Mapping[int, str], *, whole: bool = False) -> GridCase:
+    """Bring one volume and its labels to the model grid; `ids` names the label values. Organs outside `organs` become background.
+    `whole`: keep all of it, for images that show no body.
+    """
     if not labels.geometry.same_grid(volume.geometry):
         raise BadInput(f"case {name}: labels of shape {labels.geometry.shape} are not on the image's grid {volume.geometry.shape}; resample one of them")
     table = np.zeros(int(labels.ids.max()) + 1, np.uint8)
@@ -49,33 +52,38 @@ def grid_case(name: str, volume: Volume, labels: LabelMap, organs: Sequence[str]
         raise BadInput(f"case {name}: label values {strangers} are not in the data set's table {dict(ids)}; complete the table")
     image, geometry = to_model_grid(volume, preprocessing)
     channels = labels_on_model_grid(LabelMap(table[labels.ids], labels.geometry, {}), geometry)
-    box = body_box(image)
+    box = Box.whole(geometry.shape) if whole else body_box(image)
     channels = channels[box.slices].astype(np.uint8)
+    image = image[(slice(None), *box.slices)].numpy().astype(np.float16)
     present = np.unique(channels[channels > 0]).tolist()
-    return GridCase(name, image[0][box.slices].numpy().astype(np.float16), channels, geometry.crop(box),
+    return GridCase(name, image[0] if len(image) == 1 else image, channels, geometry.crop(box),
                     {channel: _some(np.argwhere(channels == channel)) for channel in present})
 
 
 def cached_cases(cases: Sequence[Case], ids: Mapping[int, str], organs: Sequence[str], preprocessing: Preprocessing, folder: Path,
-                 progress: Progress = silent) -> list[GridCase]:
-    """Each case from the cache, or computed and put there. The key covers the files, the preprocessing and the organs."""
+                 progress: Progress = silent, *, several: bool = False, whole: bool = False) -> list[GridCase]:
+    """Each case from the cache, or computed and put there. The key covers the files, the preprocessing and the organs.
+
+    `several`: images may have several channels, in one file or in one each; `whole`: as of `grid_case`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for number, case in enumerate(cases):
         progress(number / len(cases), f"preparing {case.name} ({number + 1} of {len(cases)})")
-        if isinstance(case.image, tuple):
+        if isinstance(case.image, tuple) and not several:
             raise BadInput(f"case {case.name} has {len(case.image)} image channels; organ training reads one, so give the data set one channel")
-        entry = folder / f"{case.name}-{_key(case, ids, organs, preprocessing)}"
+        entry = folder / f"{case.name}-{_key(case, ids, organs, preprocessing, whole)}"
         if not entry.with_suffix(".npz").is_file():
-            made = grid_case(case.name, read_volume(case.image), read_labels(case.label), organs, preprocessing, ids)
+            made = grid_case(case.name, read_image(case.image), read_truth(case.label), organs, preprocessing, ids, whole=whole)
             _store(made, entry)
         found.append(_recall(case.name, entry))
     return found
 
 
-def _key(case: Case, ids: Mapping[int, str], organs: Sequence[str], preprocessing: Preprocessing) -> str:
-    stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in (case.image, case.label)]
-    text = json.dumps([stamps, sorted(ids.items()), list(organs), preprocessing.to_dict()])
+def _key(case: Case, ids: Mapping[int, str], organs: Sequence[str], preprocessing: Preprocessing, whole: bool) -> str:
+    images = case.image if isinstance(case.image, tuple) else (case.image,)
+    stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in (*images, case.label)]
+    text = json.dumps([stamps, sorted(ids.items()), list(organs), preprocessing.to_dict(), *([whole] if whole else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -93,7 +101,7 @@ def _recall(name: str, entry: Path) -> GridCase:
     image, channels = (np.load(entry.with_suffix(suffix), mmap_mode="r") for suffix in (".image.npy", ".channels.npy"))
     with np.load(entry.with_suffix(".npz")) as rest:
         places = {int(key): rest[key] for key in rest.files if key.isdigit()}
-        return GridCase(name, image, channels, Geometry(image.shape, rest["ijk_to_ras"]), places)
+        return GridCase(name, image, channels, Geometry(channels.shape, rest["ijk_to_ras"]), places)
 
 
 def _some(places: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The cases of a data set as it lies on disk: nnU-Net raw, MSD, MONAI datalist, or one folder a case."""
+"""The cases of a data set as it lies on disk: nnU-Net raw, MSD, MONAI datalist, one folder a case, or pictures and masks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
-from ..reading import read_labels
 from . import layouts
 from .label_names import organ_name, read_label_names
+from .sources import read_truth
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
     rows, labels = _layout(folder, label_file, fold)
     if not rows:
         raise BadInput(f"No case was found in {folder}. DiffSeg reads nnU-Net raw and MSD folders (dataset.json), MONAI "
-                       "datalists, and one folder a case with ct, mr, image or img (.nii.gz, .nrrd, .mha) in it.")
+                       "datalists, one folder a case with ct, mr, image or img (.nii.gz, .nrrd, .mha) in it, and pictures in images/ with "
+                       "their masks in masks/.")
     cases = _by_split(rows)
     if names:
         labels = read_label_names(Path(names), kind=layouts.kind_of(rows))
@@ -68,6 +69,8 @@ def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:
     if not folder.exists():
         raise BadInput(f"The data set {folder} does not exist.")
     file = folder if folder.is_file() else _list_in(folder)
+    if file is None and layouts.has_pictures(folder):
+        return layouts.pictures(folder)
     if file is None:
         return layouts.folders(folder, label_file=label_file)
     table = _json(file)
@@ -128,7 +131,7 @@ def _labelled_alike(split: str, cases: list[Case]) -> None:
 def _names_in_files(cases: dict[str, tuple[Case, ...]], folder: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for file in [case.label for split in cases.values() for case in split if case.label]:
-        labels = read_labels(file)
+        labels = read_truth(file)
         for i in np.unique(labels.ids[labels.ids > 0]).tolist():
             name = organ_name(labels.names.get(i, f"label_{i}"))
             if names.setdefault(i, name) != name:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import BadInput
 from ..files import suffix_of, without_suffix
+from .images2d import is_picture
 from .label_names import names_of, read_label_names
 
 SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -81,11 +82,37 @@ def datalist(file: Path, table: dict[str, Any], *, fold: int) -> Layout:
 
 def folders(root: Path, *, label_file: str | None) -> Layout:
     """One folder a case (ct.nii.gz and oar.nii.gz, say), under train/, validation/ and test/ or directly in `root`."""
-    parts = [(SPLITS[p.name.lower()], p) for p in _folders(root) if p.name.lower() in SPLITS] or [("train", root)]
-    rows = [row for split, part in parts for case in _folders(part) for row in _case(split, case, label_file)]
+    rows = [row for split, part in _parts(root) for case in _folders(part) for row in _case(split, case, label_file)]
     tables = [root / name for name in ("labels.json", "labels.txt") if (root / name).is_file()]
     labelled = any(row.label for row in rows)
     return Layout(rows, read_label_names(tables[0], kind=kind_of(rows)) if tables and labelled else {})
+
+
+def has_pictures(root: Path) -> bool:
+    """True for a folder with pictures in images/, in a split or directly."""
+    return any(is_picture(path) for _, part in _parts(root) for path in _files(part / "images", ""))
+
+
+def pictures(root: Path) -> Layout:
+    """images/NAME.png and masks/NAME.png (or NAME_mask.png, NAME_anything.png), under train/, validation/ and test/ or directly in `root`."""
+    rows = []
+    for split, part in _parts(root):
+        images = {p.stem: p for p in _files(part / "images", "") if is_picture(p)}
+        masks = {}
+        for mask in filter(is_picture, _files(part / "masks", "")):
+            name = max((n for n in images if mask.stem == n or mask.stem.startswith(f"{n}_")), key=len, default=None)
+            if name is None or name in masks:
+                raise BadInput(f"{mask} belongs to no picture in {part / 'images'}, or to one that has a mask already; "
+                               "a mask has its picture's name.")
+            masks[name] = mask
+        rows += [Row(split, name, image, masks.get(name)) for name, image in images.items()]
+    table = root / "labels.json"
+    return Layout(rows, read_label_names(table) if table.is_file() else {})
+
+
+def _parts(root: Path) -> list[tuple[str, Path]]:
+    """(split, its folder); a folder without splits is for training."""
+    return [(SPLITS[p.name.lower()], p) for p in _folders(root) if p.name.lower() in SPLITS] or [("train", root)]
 
 
 def kind_of(rows: list[Row]) -> str:

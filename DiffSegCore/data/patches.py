@@ -62,8 +62,8 @@ class Patches:
         case, centre = self._place(random)
         mirrored = self.augmentation.mirror and random.random() < .5
         points = torch.from_numpy(self._points(case, centre, mirrored, random))
-        image = _look_up(case.image, points, "bilinear", AIR)
-        target = _look_up(case.channels, points, "nearest", 0)[0].long()
+        image = look_up(case.image, points, "bilinear", AIR)
+        target = look_up(case.channels, points, "nearest", 0)[0].long()
         known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         if mirrored:
             target, known = self._swapped(target, known)
@@ -80,12 +80,15 @@ class Patches:
             places = case.places[channel]
             return case, places[random.integers(len(places))] + random.normal(0, np.array(self.size) / 8)
         case = self.cases[random.integers(len(self.cases))]
-        return case, random.uniform(0, np.array(case.image.shape) - 1)
+        return case, random.uniform(0, np.array(case.channels.shape) - 1)
 
     def _points(self, case: GridCase, centre: np.ndarray, mirrored: bool, random: np.random.Generator) -> np.ndarray:
         """Where the patch's voxels lie, (k, j, i, 3) voxel indices of the case. Turned in mm, so that anisotropic grids aren't sheared."""
         a, spacing = self.augmentation, np.array(case.geometry.spacing)
-        turn = _rotation(np.radians(random.uniform(-a.rotation, a.rotation, 3))) @ (np.eye(3) + random.uniform(-a.shear, a.shear, (3, 3)))
+        angles, shear = np.radians(random.uniform(-a.rotation, a.rotation, 3)), random.uniform(-a.shear, a.shear, (3, 3))
+        if self.size[0] == 1:  # what is flat stays in its plane
+            angles[1:], shear[0], shear[:, 0] = 0, 0, 0
+        turn = _rotation(angles) @ (np.eye(3) + shear)
         turn = turn * np.exp(random.uniform(-a.scale, a.scale)) @ np.diag([1, 1, -1 if mirrored else 1])
         matrix = np.diag(1 / spacing) @ turn @ np.diag(spacing)
         axes = [np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in self.size]
@@ -102,21 +105,23 @@ class Patches:
         a = self.augmentation
         image = image * float(np.exp(random.uniform(-a.contrast, a.contrast))) + float(random.uniform(-a.shift, a.shift))
         if random.random() < .2:
-            image = F.avg_pool3d(image[None], 3, 1, 1, count_include_pad=False)[0]
+            sides = [min(3, n // 2 * 2 + 1) for n in image.shape[1:]]  # odd, and 1 across what is flat
+            image = F.avg_pool3d(image[None], sides, 1, [n // 2 for n in sides], count_include_pad=False)[0]
         if random.random() < .5:
             image = image + float(random.uniform(0, a.noise)) * torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
         return image
 
 
-def _look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
-    """Values (1, k, j, i) of array (k, j, i) at points (k, j, i, 3); only the box that the points reach is read from disk."""
-    shape = np.array(array.shape)
+def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
+    """Values (1 or C, k, j, i) of array (k, j, i) or (C, k, j, i) at points (k, j, i, 3); only the box that the points reach is read from disk."""
+    shape = np.array(array.shape[-3:])
     low = np.clip(np.floor(points.amin((0, 1, 2)).numpy()).astype(int) - 1, 0, shape - 1)
     high = np.clip(np.ceil(points.amax((0, 1, 2)).numpy()).astype(int) + 2, low + 1, shape)
-    part = torch.from_numpy(np.array(array[tuple(map(slice, low, high))], np.float32)) - outside
+    part = torch.from_numpy(np.array(array[(..., *map(slice, low, high))], np.float32)) - outside
     size = torch.from_numpy(high - low)
     unit = (2 * (points - torch.from_numpy(low)) + 1) / size - 1  # align_corners=False: edges of the box are +-1
-    return F.grid_sample(part[None, None], unit.flip(-1)[None].float(), mode=mode, padding_mode="zeros", align_corners=False)[0] + outside
+    part = part[None] if part.ndim == 4 else part[None, None]
+    return F.grid_sample(part, unit.flip(-1)[None].float(), mode=mode, padding_mode="zeros", align_corners=False)[0] + outside
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

@@ -9,12 +9,15 @@ from .coordinates import BodyCoordinates
 from .denoiser import GuidedDenoiser
 from .encoder import DiffusionEncoder
 from .heads import OrganHead, OrganNetwork
+from .refiner import Context, Refiner
 
-__all__ = ["BodyCoordinates", "DiffusionEncoder", "GuidedDenoiser", "OrganHead", "OrganNetwork", "build"]
+__all__ = ["BodyCoordinates", "Context", "DiffusionEncoder", "GuidedDenoiser", "OrganHead", "OrganNetwork", "Refiner", "build"]
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
     """The network that an architecture of plain values describes: {"kind": "organs", "organs": 7, "encoder": {"widths": [...]}}.
+
+    An organ network may carry a refiner: {"kind": "organs", ..., "refiner": {"classes": 8, "feature_widths": [...]}}.
 
     KeyError, TypeError or ValueError where the description is not one of ours.
     """
@@ -24,9 +27,9 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     return _KINDS[kind](**{name: value for name, value in architecture.items() if name != "kind"})
 
 
-def _organs(*, organs: int, encoder: Mapping[str, Any]) -> OrganNetwork:
+def _organs(*, organs: int, encoder: Mapping[str, Any], refiner: Mapping[str, Any] | None = None) -> OrganNetwork:
     trunk = DiffusionEncoder(**encoder)
-    return OrganNetwork(trunk, OrganHead(trunk.widths, int(organs)))
+    return OrganNetwork(trunk, OrganHead(trunk.widths, int(organs)), None if refiner is None else Refiner(**refiner))
 
 
 def _denoiser(*, encoder: Mapping[str, Any], **guidance: Any) -> GuidedDenoiser:
@@ -37,4 +40,5 @@ def _encoder(*, encoder: Mapping[str, Any]) -> DiffusionEncoder:
     return DiffusionEncoder(**encoder)
 
 
-_KINDS = {"organs": _organs, "coordinates": BodyCoordinates, "denoiser": _denoiser, "encoder": _encoder}
+_KINDS = {"organs": _organs, "coordinates": BodyCoordinates, "denoiser": _denoiser, "encoder": _encoder,
+          "refiner": Refiner}

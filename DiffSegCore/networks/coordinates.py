@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoder import GROUP
-from .heads import PointwiseLinear
+from .heads import PointwiseLinear, doubled
 from .orientation import MOMENTS, Orientation, body_moments
 
 STRIDE = 4       # voxel n of the coordinates is centred on 4 n + MIDDLE of the image, along each axis
@@ -59,7 +59,7 @@ class BodyCoordinates(nn.Module):
         pyramid = [norm(level) for norm, level in zip(self.norm, self._pyramid(dense))]
         raw = self.place[-1](pyramid[-1])
         for place, level in zip(reversed(self.place[:-1]), reversed(pyramid[:-1])):
-            raw = place(level) + F.interpolate(raw, scale_factor=2, mode="trilinear", align_corners=False)
+            raw = place(level) + doubled(raw)
         raw = raw[(..., *(slice(-(-size // STRIDE)) for size in image.shape[2:]))]
         log_scale = LARGEST_LOG_SCALE * self.size(body_moments(pyramid, dense))[:, 0].tanh()
         return (UNIT * raw - self.low[:, None, None, None]) * self.gain[:, None, None, None], log_scale

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,11 +45,11 @@ class Guide(nn.Module):
         for layer in (self.hint, self.context[2]):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, body: Tensor, size: torch.Size) -> dict[str, Tensor]:
-        """body (B, 3, k/4, j/4, i/4), or finer, and the image's size (k, j, i) -> `hint` and `context` of DiffusionEncoder.features."""
+    def forward(self, body: Tensor, size: torch.Size) -> dict[str, Any]:
+        """body (B, 3, k/4, j/4, i/4), or finer, and the image's size (k, j, i) -> `hints` and `context` of DiffusionEncoder.features."""
         hint = F.interpolate(self.hint(self.code(body)), size=size, mode="trilinear", align_corners=False)
         mean = self.code(body.nanmean((2, 3, 4), keepdim=True)).flatten(1)  # NaN, so nothing, where no voxel is known
-        return {"hint": hint, "context": self.context(mean) * mean[:, :1]}
+        return {"hints": (hint,), "context": self.context(mean) * mean[:, :1]}
 
 
 class GuidedDenoiser(nn.Module):

@@ -1,4 +1,4 @@
-"""The 3D encoder-decoder whose decoder levels are the feature pyramid."""
+"""The encoder-decoder, in 3D or 2D, whose decoder levels are the feature pyramid."""
 from __future__ import annotations
 
 import math
@@ -25,62 +25,85 @@ class NoiseLevel(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated 3x3x3 convolutions; FiLM by the noise level between them when there is one."""
+    """Two pre-activated 3x3x3 convolutions; FiLM by the noise level between them when there is one.
 
-    def __init__(self, width: int, level_width: int) -> None:
+    level_width: of the noise level's code; 0 for a block that never hears of one.
+    """
+
+    convolutions = 2
+
+    def __init__(self, width: int, level_width: int, spatial_dims: int = 3) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.GroupNorm(width // GROUP, width), nn.SiLU(), nn.Conv3d(width, width, 3, padding=1))
+        self.width, self.level_width, self.spatial_dims = width, level_width, spatial_dims
+        conv = convolution(spatial_dims)
+        self.first = nn.Sequential(nn.GroupNorm(width // GROUP, width), nn.SiLU(), conv(width, width, 3, padding=1))
         self.norm = nn.GroupNorm(width // GROUP, width)
-        self.second = nn.Sequential(nn.SiLU(), nn.Conv3d(width, width, 3, padding=1))
-        self.film = nn.Linear(level_width, 2 * width)
-        for layer in (self.film, self.second[1]):
+        self.second = nn.Sequential(nn.SiLU(), conv(width, width, 3, padding=1))
+        self.film = nn.Linear(level_width, 2 * width) if level_width else None
+        for layer in (self.film, self.second[1]) if level_width else (self.second[1],):
             nn.init.zeros_(layer.weight)  # starts as the identity, whatever the noise level
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, level: Tensor | None) -> Tensor:
         inner = self.norm(self.first(x))
         if level is not None:
-            scale, shift = self.film(level)[:, :, None, None, None].chunk(2, dim=1)
-            inner = torch.addcmul(inner + shift, inner, scale)
+            inner = modulated(inner, self.film(level))
         return x + self.second(inner)
+
+
+def modulated(x: Tensor, code: Tensor) -> Tensor:
+    """FiLM: x (B, C, *spatial) * (1 + scale) + shift, of a code (B, 2 C)."""
+    scale, shift = code.reshape(*code.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
+    return torch.addcmul(shift, x, 1 + scale)  # one pass
+
+
+def convolution(spatial_dims: int) -> type[nn.Conv2d] | type[nn.Conv3d]:
+    """The convolution of images with two or three axes. ValueError for any other number."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"images have 2 or 3 axes, not {spatial_dims}")
+    return nn.Conv3d if spatial_dims == 3 else nn.Conv2d
 
 
 class DiffusionEncoder(nn.Module):
     """U-Net with added (not concatenated) skips. Reads a clean image, or a noisy one together with its noise level.
 
     widths: channels from fine to coarse; level n has stride 2**n and each width is a multiple of 8.
+    denoises: without it there is neither noise level nor velocity, only the pyramid; level_width 0 leaves FiLM out too.
     The finest level has no block on the way down: at full resolution it would cost as much as all coarser levels together.
     """
 
-    def __init__(self, *, in_channels: int = 1, widths: Sequence[int] = (16, 32, 64, 128, 160), level_width: int = 64) -> None:
+    def __init__(self, *, in_channels: int = 1, widths: Sequence[int] = (16, 32, 64, 128, 160), level_width: int = 64,
+                 spatial_dims: int = 3, denoises: bool = True) -> None:
         super().__init__()
         self.widths, self.level_width = tuple(widths), level_width
-        steps = list(zip(self.widths[:-1], self.widths[1:]))
-        self.level = NoiseLevel(level_width)
-        self.stem = nn.Conv3d(in_channels, self.widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in steps)
-        self.encode = nn.ModuleList(ResidualBlock(width, level_width) for width in self.widths[1:])
-        self.up = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in steps)
-        self.decode = nn.ModuleList(ResidualBlock(width, level_width) for width in self.widths[:-1])
-        self.velocity = nn.Conv3d(self.widths[0], in_channels, 3, padding=1)
+        steps, conv = list(zip(self.widths[:-1], self.widths[1:])), convolution(spatial_dims)
+        self.level = NoiseLevel(level_width) if denoises else None
+        self.stem = conv(in_channels, self.widths[0], 3, padding=1)
+        self.down = nn.ModuleList(conv(fine, coarse, 2, stride=2) for fine, coarse in steps)
+        self.encode = nn.ModuleList(ResidualBlock(width, level_width, spatial_dims) for width in self.widths[1:])
+        self.up = nn.ModuleList(conv(coarse, fine, 1) for fine, coarse in steps)
+        self.decode = nn.ModuleList(ResidualBlock(width, level_width, spatial_dims) for width in self.widths[:-1])
+        self.velocity = conv(self.widths[0], in_channels, 3, padding=1) if denoises else None
 
     @property
     def stride(self) -> int:
         """Window sizes must be multiples of this."""
         return 2 ** (len(self.widths) - 1)
 
-    def features(self, image: Tensor, log_snr: Tensor | None = None, *, hint: Tensor | None = None,
+    def features(self, image: Tensor, log_snr: Tensor | None = None, *, hints: Sequence[Tensor | None] = (),
                  context: Tensor | None = None) -> list[Tensor]:
         """image (B, C, k, j, i); log_snr (B,) or None for a clean image -> pyramid, fine to coarse, (B, widths[n], k/2**n, ...).
 
-        What a guide has to say: `hint` (B, widths[0], k, j, i) is added to the stem, `context` (B, level_width) to the code of the noise level.
+        What others have to say: `hints[n]` (B, widths[n], k/2**n, ...) is added to what enters level n, `context` (B, level_width)
+        to the code of the noise level.
         """
         said = [self.level(log_snr)] if log_snr is not None else []
         said += [context] if context is not None else []
         level = sum(said) if said else None
-        skips = [self.stem(image) if hint is None else self.stem(image) + hint]
-        for down, block in zip(self.down, self.encode):
-            skips.append(block(down(skips[-1]), level))
+        hints = [*hints, *[None] * (len(self.widths) - len(hints))]
+        skips = [_with(self.stem(image), hints[0])]
+        for down, block, hint in zip(self.down, self.encode, hints[1:]):
+            skips.append(block(_with(down(skips[-1]), hint), level))
         pyramid = [skips.pop()]
         for up, block, skip in zip(reversed(self.up), reversed(self.decode), reversed(skips)):
             coarse = F.interpolate(up(pyramid[0]), scale_factor=2, mode="nearest")
@@ -90,3 +113,7 @@ class DiffusionEncoder(nn.Module):
     def denoise(self, noisy: Tensor, log_snr: Tensor) -> Tensor:
         """v-prediction for x_t = sqrt(keep) x_0 + sqrt(1 - keep) e (METHODS A2); noisy (B, C, k, j, i), log_snr (B,)."""
         return self.velocity(self.features(noisy, log_snr)[0])
+
+
+def _with(x: Tensor, hint: Tensor | None) -> Tensor:
+    return x if hint is None else x + hint

@@ -4,10 +4,9 @@ from __future__ import annotations
 from typing import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .heads import PointwiseLinear
+from .heads import PointwiseLinear, doubled, nothing
 
 LEAST_SPREAD = 1e-3  # of a channel that is (nearly) constant: it is left small instead of blown up
 
@@ -54,7 +53,7 @@ class LinearProbe(nn.Module):
     def _summed(self, levels: Sequence[Tensor]) -> Tensor:
         *finer, logits = [read(level) for read, level in zip(self.read, levels)]
         for level in reversed(finer):
-            logits = level + _doubled(logits)
+            logits = level + doubled(logits)
         return logits
 
 
@@ -67,7 +66,7 @@ class NonLinearProbe(LinearProbe):
 
     def __init__(self, widths: Sequence[int], organs: int) -> None:
         super().__init__(widths, organs)
-        self.lead = nn.ModuleList(_nothing(PointwiseLinear(coarse, fine)) for fine, coarse in zip(widths, widths[1:]))
+        self.lead = nn.ModuleList(nothing(PointwiseLinear(coarse, fine)) for fine, coarse in zip(widths, widths[1:]))
         self.blocks = nn.ModuleList(_PointwiseBlock(width) for width in widths)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
@@ -75,14 +74,14 @@ class NonLinearProbe(LinearProbe):
         *finer, coarsest = self.standardise(pyramid)
         levels = [self.blocks[-1](coarsest)]
         for level, lead, block in zip(reversed(finer), reversed(self.lead), reversed(self.blocks[:-1])):
-            levels.insert(0, block(level + _doubled(lead(levels[0]))))
+            levels.insert(0, block(level + doubled(lead(levels[0]))))
         return self._summed(levels)
 
 
 class _PointwiseBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), _nothing(PointwiseLinear(2 * width, width)))
+        self.inner = nn.Sequential(_VoxelNorm(width), PointwiseLinear(width, 2 * width), nn.SiLU(), nothing(PointwiseLinear(2 * width, width)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)
@@ -97,17 +96,6 @@ class _VoxelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
-
-
-def _nothing(layer: PointwiseLinear) -> PointwiseLinear:
-    """The layer, beginning at zero."""
-    nn.init.zeros_(layer.linear.weight)
-    nn.init.zeros_(layer.linear.bias)
-    return layer
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 def _spread(channels: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from .body_losses import Weights, body_loss
 from .body_places import common_places
 from .body_recipes import BodyRecipe
 from .body_views import View, Views, organ_centres
-from .head import _mirror_pairs
+from .head import mirror_pairs
 from .loop import Task, Trained, train
 
 MEASURED = 20  # training patients, more or less, that say where u begins and ends
@@ -120,7 +120,7 @@ def _views(recipe: BodyRecipe, cases: Cases) -> Views:
     held = set().union(*(case.places for case in cases.learn))
     anchors = [c for c, organ in enumerate(cases.organs, 1) if c in held and organ in (recipe.anchors or cases.organs)]
     partner = list(range(len(anchors)))
-    for right, left in _mirror_pairs(cases.organs):
+    for right, left in mirror_pairs(cases.organs):
         if right in anchors and left in anchors:
             partner[anchors.index(right)], partner[anchors.index(left)] = anchors.index(left), anchors.index(right)
     centres = {case.name: case.geometry.to_ras(organ_centres(case, anchors)) for case in cases.learn}

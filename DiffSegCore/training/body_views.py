@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.cache import GridCase
-from ..data.patches import AIR, _look_up, _rotation
+from ..data.patches import AIR, look_up, _rotation
 from ..networks.coordinates import MIDDLE, STRIDE
 from .body_places import Place
 
@@ -86,7 +86,7 @@ class Views:
 
     def _view(self, case: GridCase, mirrored: bool, random: np.random.Generator) -> View:
         matrix, log_scale = self._pose(case, mirrored, random)
-        image = self._shaded(_look_up(case.image, _points(matrix, self.size), "bilinear", AIR), random)
+        image = self._shaded(look_up(case.image, _points(matrix, self.size), "bilinear", AIR), random)
         image, field = self._cropped(image, random)
         body = self._body(image)
         coarse = _on_coarse(matrix)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ from ..model import Model, save_model
 from ..networks import build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
-from .loop import Task, train
+from ..windows import by_planes
+from .loop import Task, Trained, train
 from .losses import organ_loss
 from .recipes import HeadRecipe
+
+if TYPE_CHECKING:
+    from .refiner_recipes import RefinerRecipe
 
 
 def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
@@ -30,23 +34,45 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, res
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=recipe.label_file)
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
-    learn, check = _split(dataset, data)
+    learn, check = labelled_split(dataset, data)
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
-        cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready)
-    batch_of = _batches(recipe, cases[:len(learn)], organs)
-    architecture = {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(recipe.widths)}}
-    torch.manual_seed(recipe.seed)
-    network = build(architecture).to(memory_format=torch.channels_last_3d)
-    task = Task(batch_of, _loss, lambda candidate: validation_dice(candidate, cases[len(learn):], recipe.window, fabric.device))
-    trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+        cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
+                             several=recipe.image_channels > 1, whole=recipe.whole)
+    check_channels(recipe, cases[0])
+    trained = learn_head(recipe, organs, cases[:len(learn)], cases[len(learn):], out, fabric, resume=resume, progress=part(progress, .05, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(cases[:len(learn)], organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(learn), len(check)], "validation_dice": round(trained.score, 4)}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
-        save_model(Model(trained.network.cpu(), architecture, recipe.preprocessing, organs, recipe.window, card), path)
+        save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
     return path
+
+
+def architecture(organs: Sequence[str], widths: Sequence[int]) -> dict[str, Any]:
+    """Plain values for `networks.build`."""
+    return {"kind": "organs", "organs": len(organs), "encoder": {"widths": list(widths)}}
+
+
+def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
+    """The recipe's architecture: of two dimensions where its windows are one plane thick."""
+    plain = architecture(organs, recipe.widths)
+    if recipe.image_channels > 1:
+        plain["encoder"]["in_channels"] = recipe.image_channels
+    if recipe.window[0] == 1:
+        plain["encoder"]["spatial_dims"] = 2
+    return plain
+
+
+def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
+               resume: bool = False, progress: Progress = silent) -> Trained:
+    """Train on the cases `learn`, keep what scores best on `check`; checkpoints go to `out`."""
+    torch.manual_seed(recipe.seed)
+    flat = recipe.window[0] == 1
+    network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
+    task = Task(_batches(recipe, learn, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
+    return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 
 
 def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple[int, int, int], device: torch.device) -> float:
@@ -54,10 +80,7 @@ def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple
     network.eval()
     scores: dict[int, list[float]] = {}
     for case in cases:
-        image = torch.from_numpy(np.array(case.image, np.float32))[None, None].to(device)
-        with torch.inference_mode():
-            found = sliding_window_inference(image, window, 2, network, overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)
-        labels = found.argmax(1)[0].cpu().numpy()
+        labels = case_logits(network, case, window, device).argmax(0).cpu().numpy()
         for channel in case.places:
             truth, mask = case.channels == channel, labels == channel
             scores.setdefault(channel, []).append(2 * np.sum(truth & mask) / (truth.sum() + mask.sum()))
@@ -65,12 +88,27 @@ def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple
     return float(np.mean([np.mean(values) for values in scores.values()]))
 
 
+@torch.inference_mode()
+def case_logits(network: nn.Module, case: GridCase, window: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Logits (1 + organs, k, j, i) of a network in evaluation mode on a whole case."""
+    image = torch.from_numpy(np.array(case.image, np.float32).reshape(1, -1, *case.channels.shape)).to(device)
+    return sliding_window_inference(image, window, 2, by_planes(network, window), overlap=.25, mode="gaussian", padding_mode="constant", cval=-1.)[0]
+
+
 def _loss(network: nn.Module, batch: Patch) -> Tensor:
     image = batch.image.contiguous(memory_format=torch.channels_last_3d)
-    return organ_loss(network(image), batch.target, batch.known)
+    return organ_loss(by_planes(network, image.shape[2:])(image), batch.target, batch.known)
 
 
-def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
+def check_channels(recipe: HeadRecipe | RefinerRecipe, case: GridCase) -> None:
+    """BadInput where the case's image has another number of channels than the recipe reads."""
+    channels = 1 if case.image.ndim == 3 else len(case.image)
+    if channels != recipe.image_channels:
+        raise BadInput(f"the recipe {recipe.name!r} reads images of {recipe.image_channels} channel(s), {case.name} has {channels}; "
+                       "say --channels, or choose another recipe")
+
+
+def labelled_split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
     """Labelled training and validation cases; every tenth training case validates where the data set has no such split."""
     labelled = {split: [case for case in cases if case.label] for split, cases in dataset.cases.items()}
     learn, check = labelled.get("train", []), labelled.get("validation", [])
@@ -83,7 +121,7 @@ def _split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
 
 def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str]):
     """batch_of(first, count): patches of real cases, and of phantoms every so often."""
-    paired = _mirror_pairs(organs)
+    paired = mirror_pairs(organs)
     real = Patches(cases, len(organs), recipe.window, paired=paired, empty_is_undrawn=recipe.empty_is_undrawn, seed=recipe.seed)
     made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)  # fields of view cut organs off: empty is undrawn
 
@@ -115,7 +153,7 @@ def _usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, lis
     return {organ: np.percentile(ml, (5, 95)).round(2).tolist() for organ, ml in volumes.items()}
 
 
-def _mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:
+def mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:
     """Channels of organs that become each other in a mirror: (right, left)."""
     right = {name: c for c, name in enumerate(organs, 1) if name in ORGANS and ORGANS[name].laterality == "right"}
     partner = {name: name.replace("right", "left") for name in right}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.cache import GridCase
-from ..data.patches import AIR, Augmentation, Patches, _look_up
+from ..data.patches import AIR, Augmentation, Patches, look_up
 from ..diffusion import GaussianDiffusion, draw_times, linear_logsnr, logsnr, pretraining_weights
 from ..networks.denoiser import CLEAN
 from .probe_patches import coordinates_at
@@ -59,7 +59,7 @@ class ImagePatches(Patches):
         centre = corner + (np.array(self.size) - 1) / 2
         turned = random.random() < self.turned
         points = torch.from_numpy(self._points(scan.case, centre, False, random) if turned else self._straight(corner))
-        return _look_up(scan.image, points, "bilinear", AIR), coordinates_at(scan.body, points)
+        return look_up(scan.image, points, "bilinear", AIR), coordinates_at(scan.body, points)
 
     def _straight(self, corner: np.ndarray) -> np.ndarray:
         axes = [np.arange(n) + first for n, first in zip(self.size, corner)]

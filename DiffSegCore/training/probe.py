@@ -14,7 +14,7 @@ from ..data.cache import cached_cases
 from ..data.cases import Case, read_dataset
 from ..errors import BadInput
 from ..progress import Progress, part, silent
-from .head import _mirror_pairs
+from .head import mirror_pairs
 from .probe_bodies import BodyMaps
 from .probe_features import Scene
 from .probe_reading import Reading, Source, open_source
@@ -39,7 +39,7 @@ def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fa
         return _same(record, wanted)
     splits = _scenes(recipe, source, data, out, bodies, part(progress, 0, .05))
     job = Job(recipe, source, reading or Reading(), wish.protocol, wish.seed, labelled_share(splits["train"], wish.labels, wish.seed),
-              splits["validation"][:recipe.watched], _mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, features or out / "features")
+              splits["validation"][:recipe.watched], mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, features or out / "features")
     job = job if reading else replace(job, reading=_chosen(job, splits, part(progress, .05, .2)))
     if wish.protocol == "finetune":
         job = replace(job, reading=job.reading.noiseless())

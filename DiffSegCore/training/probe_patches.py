@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.patches import AIR, Augmentation, Patches, _look_up
+from ..data.patches import AIR, Augmentation, Patches, look_up
 from ..networks.coordinates import STRIDE as BODY_STRIDE
 from .probe_features import Scene
 from .probe_reading import Reading
@@ -38,10 +38,10 @@ class SeenPatches(Patches):
         random = np.random.default_rng((self.seed, number))
         case, centre = self._place(random)
         points = torch.from_numpy(self._points(case, centre, False, random))
-        image = self._shaded(_look_up(case.image, points, "bilinear", AIR), random) * self.reading.keep ** .5
+        image = self._shaded(look_up(case.image, points, "bilinear", AIR), random) * self.reading.keep ** .5
         if self.reading.noise == "keyed":
             image = image + (1 - self.reading.keep) ** .5 * torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
-        target = _look_up(case.channels, points, "nearest", 0)[0].long()
+        target = look_up(case.channels, points, "nearest", 0)[0].long()
         known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         return SeenPatch(image, coordinates_at(self.bodies[case.name], points), target, known)
 

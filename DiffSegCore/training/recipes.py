@@ -17,7 +17,8 @@ class HeadRecipe:
 
     organs: names in channel order, () takes the data set's; label_file: which labels of a case folder, None if there is one;
     window: (k, j, i) voxels of a patch; phantom_every: one patch in so many is of a phantom, 0 for none;
-    empty_is_undrawn: an organ without a voxel in a case was not contoured there (True) or is absent (False).
+    empty_is_undrawn: an organ without a voxel in a case was not contoured there (True) or is absent (False);
+    whole: train on all of the image, which shows no body in air. Windows of one plane make a network of two dimensions.
     """
 
     name: str
@@ -31,6 +32,8 @@ class HeadRecipe:
     phantoms: int = 0
     phantom_every: int = 0
     empty_is_undrawn: bool = False
+    image_channels: int = 1
+    whole: bool = False
     seed: int = 0
     card: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +69,19 @@ QUICK = HeadRecipe(
     card={"for": "trying the training; its labels mean nothing", "licence": "Apache-2.0"},
 )
 
-RECIPES = {recipe.name: recipe for recipe in (HEAD_NECK, QUICK)}
+PICTURES = HeadRecipe(
+    name="pictures",
+    title="Objects in colour pictures (images/ and masks/)",
+    preprocessing=Preprocessing(spacing_mm=(1., 1., 1.), intensity_knots=((0., -1.), (255., 1.)), modality="picture"),
+    window=(1, 96, 96),
+    budget=Budget(steps=400, batch=8, learning_rate=2e-3, warmup=40, averaging=.98, validate_every=100),
+    widths=(16, 24, 32, 48),
+    image_channels=3,
+    whole=True,
+    card={"for": "a first segmentation that a refiner betters", "licence": "Apache-2.0"},
+)
+
+RECIPES = {recipe.name: recipe for recipe in (HEAD_NECK, QUICK, PICTURES)}
 
 
 def recipe(name: str) -> HeadRecipe:

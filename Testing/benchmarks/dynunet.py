@@ -27,7 +27,7 @@ from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.data.patches import Patches
 from DiffSegCore.organs import organ
 from DiffSegCore.preprocess import native_labels, to_model_grid
-from DiffSegCore.training.head import _mirror_pairs, _split, validation_dice
+from DiffSegCore.training.head import labelled_split, mirror_pairs, validation_dice
 from DiffSegCore.training.losses import organ_loss
 from DiffSegCore.training.recipes import HEAD_NECK
 from DiffSegCore.volume import LabelMap, Volume
@@ -45,9 +45,9 @@ def train(data: Path, out: Path, minutes: float, spent: float = 0.) -> Path:
     """Train for `minutes`, of which `spent` went into the weights that lie in `out`, and keep the averaged weights that validate best."""
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=RECIPE.label_file)
-    learn, check = _split(dataset, data)
+    learn, check = labelled_split(dataset, data)
     cases = cached_cases(learn + check, dataset.labels, RECIPE.organs, RECIPE.preprocessing, out / "cache")
-    patches = Patches(cases[:len(learn)], len(RECIPE.organs), RECIPE.window, paired=_mirror_pairs(RECIPE.organs), seed=RECIPE.seed)
+    patches = Patches(cases[:len(learn)], len(RECIPE.organs), RECIPE.window, paired=mirror_pairs(RECIPE.organs), seed=RECIPE.seed)
     torch.manual_seed(RECIPE.seed)
     net, budget = network().to(memory_format=torch.channels_last_3d), RECIPE.budget
     if spent:

@@ -14,10 +14,11 @@ CORE = Path(__file__).resolve().parents[2] / "DiffSegCore"
 FLOORS = (
     {"errors", "progress", "files", "geometry", "organs", "resources"},
     {"volume", "itk", "dicom", "segnrrd", "reading", "writing", "organ_volumes"},
-    {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "pieces"},
+    {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "pieces", "regions"},
     {"data", "diffusion"},
     {"networks"},
-    {"model", "registry"},
+    {"model", "registry", "refiner_card"},
+    {"refining", "refined_labels"},
     {"segmenter"},
     {"coordinates", "alignment", "features"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "training", "session"},

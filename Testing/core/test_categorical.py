@@ -291,3 +291,26 @@ def test_batch_size_and_dimension_never_change_a_shape(diffusion, shape):
     for i, t in enumerate(times.tolist()):
         one = slice(i, i + 1)
         torch.testing.assert_close(terms[one], diffusion.kl(noisy[one], clean[one], logits[one], prior[one], t, t - 1))
+
+
+@pytest.mark.parametrize("t", [2, 6, 10])
+@pytest.mark.parametrize("term", ["cross-entropy", "kl"])
+def test_cross_entropy_and_kl_are_least_at_the_true_chances(diffusion, term, t):
+    """Identity 18 for labels: both terms, of what is seen and true taken together, are flat at r = truth and higher elsewhere."""
+    every = list(itertools.product(range(3), range(3)))
+    noisy, clean = labels(*[a for a, _ in every]), labels(*[b for _, b in every])
+    truth, prior = rows(*[(0.2, 0.3, 0.5)] * 9), rows(*[OPEN_PRIOR] * 9)
+    weight = seen(truth, clean) * seen(diffusion.marginal(clean, prior, t), noisy)
+
+    def expected(logits):
+        logits = logits.reshape(1, 3, 1, 1).expand(1, 3, 1, 9)
+        if term == "kl":
+            return (weight * diffusion.kl(noisy, clean, logits, prior, t, t - 1)).sum()
+        belief = diffusion.belief(noisy, logits, prior, t)
+        return (weight[:, 0] * cross_entropy(belief, clean.argmax(1), reduction="none")).sum()
+
+    best = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64).log().requires_grad_()
+    (slope,) = torch.autograd.grad(expected(best), best)
+    close(slope, torch.zeros(3, dtype=torch.float64))
+    for moved in torch.eye(3, dtype=torch.float64):
+        assert expected(best + 0.3 * moved) > expected(best) < expected(best - 0.3 * moved)

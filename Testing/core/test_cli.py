@@ -59,7 +59,7 @@ def test_wrong_use_is_2(line, capsys):
     assert exit.value.code == 2 and "usage: diffseg" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "segment", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", ["demo", "segment", "refine", "evaluate", "train", "models"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([command, "--help"])
@@ -198,7 +198,7 @@ def test_stopped_in_the_middle_it_leaves_no_file(tmp_path, stop):
 
 def test_a_json_that_is_someone_elses_is_refused_before_the_slow_work(ct, tmp_path, capsys, monkeypatch):
     (tmp_path / "organs.json").write_text('{"mine": 1}')
-    monkeypatch.setattr("DiffSegCore.reading.read_volume", lambda *args, **more: pytest.fail("the slow work began"))
+    monkeypatch.setattr("DiffSegCore.data.sources.read_image", lambda *args, **more: pytest.fail("the slow work began"))
     assert main(["segment", ct, "-o", str(tmp_path / "organs.nii.gz")]) == 2
     assert "organs.json holds something else" in capsys.readouterr().err
     assert names(tmp_path) == ["organs.json"]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ...progress import Progress, silent
@@ -11,7 +12,8 @@ HELP = "train an encoder with an organ head, from scratch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    machine.add_arguments(parser, "what to train, e.g. head-neck-ct or quick")
+    machine.add_arguments(parser, "what to train, e.g. head-neck-ct quick or pictures")
+    parser.add_argument("--channels", type=int, metavar="N", help="of the images, instead of the recipe's")
 
 
 def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
@@ -21,5 +23,6 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
     from ..recipes import recipe
 
     wished = machine.shortened(recipe(args.recipe), args.steps)
+    wished = replace(wished, image_channels=args.channels or wished.image_channels)
     path = train_head(wished, args.data, args.out, fabric, resume=args.resume, progress=progress if fabric.is_global_zero else silent)
     return [path] if fabric.is_global_zero else []

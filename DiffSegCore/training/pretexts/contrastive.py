@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...data.patches import AIR, _look_up
+from ...data.patches import AIR, look_up
 from ...networks import DiffusionEncoder
 from ..pretrain_patches import ImagePatches, Scan
 
@@ -79,7 +79,7 @@ class Views:
         scan, centre = self._somewhere(random)
         centres = centre + random.uniform(-1, 1, (2, 3)) * self.size / 6
         points = [torch.from_numpy(self.patches._points(scan.case, each, False, random)) for each in centres]
-        clear = [_look_up(scan.image, each, "bilinear", AIR) for each in points]
+        clear = [look_up(scan.image, each, "bilinear", AIR) for each in points]
         at_first, at_second = self._shared(points, clear[0][0].numpy() > BODY, random)
         return Pair(*(self.patches._shaded(image, random) for image in clear), at_first, at_second)
 

@@ -1,0 +1,259 @@
+"""A prior refined over a whole volume: regions where it may be wrong, several samples of the chain, and how far they agree.
+
+The noisy mask belongs to the volume, not to a window: at every step all windows are asked about the same mask, their
+answers are blended, and only then is the next mask drawn, with numbers that belong to voxels. So windows agree where
+they overlap, and a crop gives what the whole gives.
+"""
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from .diffusion import REDRAW, VoxelFields, levels
+from .diffusion.mask import MaskDiffusion
+from .errors import BadInput
+from .geometry import Box
+from .model import Model
+from .networks import Context, OrganNetwork, Refiner
+from .progress import Progress, silent
+from .refiner_card import RefinerCard
+from .regions import doubtful, spanned, windows_over
+from .windows import cut, importance
+
+log = logging.getLogger(__name__)
+SURE = 1e-4  # no segmentor is believed more nearly than this: what a prior forbids, no network corrects
+KEPT_BYTES = 3e9  # contexts beyond this are computed anew at every step: slower, but memory stays bounded
+KERNELS = ("exact", "plug-in", "redraw")
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """chances (classes, K, J, I), the mean of the samples inside `region` and the prior as given elsewhere; one class, or
+    exclusive labels with background first. entropy and information (K, J, I) in nats, 0 outside the region: of the mean,
+    and the part of it on which samples disagree. voxels (samples, labels): how many voxels each sample gives each label
+    (after background). steps may be fewer than asked for: the control takes one.
+    """
+
+    chances: Tensor
+    entropy: Tensor
+    information: Tensor
+    voxels: Tensor
+    region: Tensor
+    windows: int
+
+    @property
+    def logits(self) -> Tensor:
+        """(labels with background first, K, J, I), finite: what `native_labels` reads."""
+        return labelled(self.chances).clamp(min=1e-6).log()
+
+    @property
+    def labels(self) -> Tensor:
+        """uint8 (K, J, I), 0 background."""
+        return labelled(self.chances).argmax(0).to(torch.uint8)
+
+    def range_of(self, label: int, low: float = .05, high: float = .95) -> tuple[float, float]:
+        """Between which numbers of voxels the label's size lies in the middle of the samples; label >= 1."""
+        return tuple(torch.quantile(self.voxels[:, label - 1].double(), torch.tensor([low, high], dtype=torch.float64)).tolist())
+
+
+def labelled(chances: Tensor) -> Tensor:
+    """(1 or K, ...) -> (2 or K, ...): chances with background first, whichever the form."""
+    return torch.cat([1 - chances, chances]) if len(chances) == 1 else chances
+
+
+@torch.no_grad()
+def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4, samples: int = 8, seed: int = 0, kernel: str = "exact",
+                  region: Tensor | None = None, origin: Sequence[int] = (0, 0, 0), overlap: float = .25,
+                  device: torch.device | str = "cpu", progress: Progress = silent) -> Refinement:
+    """image (channels, K, J, I) in model values and prior (classes, K, J, I), chances, both on the model grid.
+
+    kernel: "exact", "plug-in" (as published, wrong: for comparison) or "redraw" (keep or redraw). region: where to refine, bool
+    (K, J, I); by default where the prior is doubtful. origin: where the image's first voxel lies in the whole volume, for crops.
+    Sample n is the same whatever the number of samples. The network has to be on `device`. Raises BadInput for tensors that
+    do not fit the model, and whatever `progress` raises.
+    """
+    refiner, card = refiner_of(model), RefinerCard.of(model.card)
+    chain = card.chain(refiner.classes)
+    _check(refiner, image, prior, steps, samples, kernel, chain.last)
+    region = doubtful(prior, model.preprocessing.spacing_mm) if region is None else region
+    windows = windows_over(region, model.window, overlap)
+    if not windows:
+        return _unchanged(prior, region, samples)
+    span = spanned(windows)
+    outside = model.preprocessing.intensity_knots[0][1]
+    views = Views(model.network, cut(image, span, outside), believable(_background_around(prior, span)),
+                  [each.shift([-a for a in span.start]) for each in windows], device)
+    total = views.count * (1 + (samples * steps if card.diffusion else 1))
+    views.told = Told(progress, total)
+    beliefs = _samples(views, chain, span.shift(origin), steps, samples, seed, kernel) if card.diffusion else _control(views, chain)
+    return _gathered(beliefs, prior, region, span, len(windows))
+
+
+def refiner_of(model: Model) -> Refiner:
+    """The model's refiner, alone or beside an organ head; BadInput where it has none."""
+    network = model.network.refiner if isinstance(model.network, OrganNetwork) else model.network
+    if not isinstance(network, Refiner):
+        raise BadInput(f"The model {model.card.get('name', '')!r} carries no refiner; train one with `diffseg train refiner`.")
+    return network
+
+
+def believable(prior: Tensor) -> Tensor:
+    """A segmentor's chances (classes, ...) held SURE off 0 and 1; exclusive ones still sum to 1."""
+    if len(prior) == 1:
+        return prior.float().clamp(SURE, 1 - SURE)
+    held = prior.float().clamp(min=SURE)
+    return held / held.sum(0, keepdim=True)
+
+
+class Views:
+    """A network's leave-one-out logits of a whole volume: every window's, blended by their Gaussian weights."""
+
+    def __init__(self, network: nn.Module, image: Tensor, prior: Tensor, windows: Sequence[Box], device: torch.device | str) -> None:
+        """image (channels, K, J, I), prior (classes, K, J, I); windows lie inside."""
+        self.refiner = network.refiner if isinstance(network, OrganNetwork) else network
+        self.segmentor = network.encoder if isinstance(network, OrganNetwork) else None
+        self.flat = self.refiner.encoder.stem.weight.ndim == 4  # 2D: windows of one plane
+        self.image, self.prior, self.windows, self.device = image, prior, list(windows), device
+        self.count, self.told = len(self.windows), lambda: None
+        self.weight = importance(self.windows[0].shape)
+        self.weights = torch.zeros(image.shape[1:])
+        for each in self.windows:
+            self.weights[each.slices] += self.weight
+        self._kept: dict[int, Context] = {}
+
+    def logits(self, mask: Tensor | None, keep: float) -> Tensor:
+        """mask uint8 (K, J, I), the label seen at each voxel, or None for an empty one -> l (1, classes, K, J, I)."""
+        result = torch.zeros_like(self.prior)
+        level = torch.tensor([keep], dtype=torch.float32, device=self.device)
+        for number, each in enumerate(self.windows):
+            context = self._context(number, each)
+            noisy = self._input(torch.zeros_like(self._at(self.prior, each)) if mask is None else self.one_hot(mask[each.slices])[0])
+            found = self.refiner.step(context, noisy, level)[0].float().cpu()
+            result[(slice(None), *each.slices)] += self.weight * (found[:, None] if self.flat else found)
+            self.told()
+        return (result / self.weights.clamp(min=1e-9))[None]
+
+    def one_hot(self, mask: Tensor) -> Tensor:
+        """uint8 (K, J, I) -> (1, classes, K, J, I)."""
+        if len(self.prior) == 1:
+            return mask[None, None].float()
+        return one_hot(mask.long(), len(self.prior)).movedim(-1, 0)[None].float()
+
+    def _context(self, number: int, window: Box) -> Context:
+        if number in self._kept:
+            return self._kept[number]
+        image = self._input(self._at(self.image, window))
+        features = self.segmentor.features(image) if self.segmentor is not None and any(self.refiner.feature_widths) else ()
+        context = self.refiner.context(image, self._input(self._at(self.prior, window)), features)
+        if (len(self._kept) + 1) * _bytes(context) <= KEPT_BYTES:
+            self._kept[number] = context
+            self.told()
+        return context
+
+    def _input(self, part: Tensor) -> Tensor:
+        """(channels, K, J, I) -> a batch of one for the network, in its memory layout."""
+        part = part[None].to(self.device)
+        return part[:, :, 0].contiguous(memory_format=torch.channels_last) if self.flat else part.contiguous(memory_format=torch.channels_last_3d)
+
+    @staticmethod
+    def _at(whole: Tensor, window: Box) -> Tensor:
+        return whole[(slice(None), *window.slices)]
+
+
+class Told:
+    """Progress by counting."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def __call__(self) -> None:
+        self.progress(min(1., self.done / self.total), f"Refining: {min(self.done + 1, self.total)} of {self.total} looks")
+        self.done += 1
+
+
+def _samples(views: Views, chain: MaskDiffusion, place: Box, steps: int, samples: int, seed: int, kernel: str) -> Iterator[Tensor]:
+    """pi (1, classes, K, J, I) of every sample, whatever else is running."""
+    draw = {"exact": chain.exactly, "plug-in": chain.plugged_in, "redraw": chain.keep_or_redraw}[kernel]
+    path = levels(chain.last, steps)
+    prior = views.prior[None]
+    for number in range(samples):
+        field = VoxelFields.of(place.shape, starts=[place.start], seeds=((seed << 16) + number,)).uniform
+        noisy = chain.draw(prior, field(path[0], REDRAW))
+        for t, s in zip(path, path[1:]):
+            found = views.logits(_index(noisy), float(chain.keep[t]))
+            if s > 0:
+                noisy = draw(noisy, found, prior, t, s, field)
+        yield chain.chances(chain.belief(noisy, found, prior, path[-2]))
+
+
+def _control(views: Views, chain: MaskDiffusion) -> Iterator[Tensor]:
+    """The feed-forward control: one look, nothing noisy."""
+    yield chain.chances(views.logits(None, 0.))
+
+
+def _gathered(beliefs: Iterator[Tensor], prior: Tensor, region: Tensor, span: Box, windows: int) -> Refinement:
+    """Means over samples, laid into the whole volume; `span` may reach over its edges."""
+    inside = span.clip(region.shape)
+    within = inside.shift([-a for a in span.start])
+    mean, doubt, voxels, asked = 0., 0., [], region[inside.slices]
+    fixed = labelled(prior).argmax(0).masked_fill(region, -1)
+    settled = torch.stack([(fixed == label).sum() for label in range(1, len(labelled(prior)))])
+    for belief in beliefs:
+        belief = labelled(belief[(0, slice(None), *within.slices)])
+        mean, doubt = mean + belief, doubt + entropy(belief)
+        labels = belief.argmax(0)[asked]
+        voxels.append(settled + torch.stack([(labels == label).sum() for label in range(1, len(belief))]))
+    mean, doubt = mean / len(voxels), doubt / len(voxels)
+    chances, total, shared = prior.float().clone(), torch.zeros(region.shape), torch.zeros(region.shape)
+    place = (slice(None), *inside.slices)
+    chances[place] = torch.where(asked, mean[-len(prior):], chances[place])
+    total[inside.slices] = entropy(mean) * asked
+    shared[inside.slices] = (entropy(mean) - doubt).clamp(min=0) * asked
+    return Refinement(chances, total, shared, torch.stack(voxels), region, windows)
+
+
+def entropy(chances: Tensor) -> Tensor:
+    """Nats; (labels, ...) -> (...)."""
+    return torch.special.entr(chances).sum(0)
+
+
+def _unchanged(prior: Tensor, region: Tensor, samples: int) -> Refinement:
+    nothing = torch.zeros(region.shape)
+    counts = torch.bincount(labelled(prior).argmax(0).flatten(), minlength=len(labelled(prior)))[1:]
+    return Refinement(prior.float(), nothing, nothing.clone(), counts.repeat(samples, 1), region, 0)
+
+
+def _background_around(prior: Tensor, span: Box) -> Tensor:
+    """The span of a prior; beyond the image is background, for certain."""
+    part = cut(prior.float(), span, 0.)
+    if len(part) > 1:
+        part[0] += 1 - cut(torch.ones_like(prior[:1], dtype=torch.float32), span, 0.)[0]
+    return part
+
+
+def _index(noisy: Tensor) -> Tensor:
+    """(1, classes, K, J, I) of zeros and ones -> uint8 (K, J, I)."""
+    return (noisy[0, 0] if noisy.shape[1] == 1 else noisy[0].argmax(0)).to(torch.uint8)
+
+
+def _bytes(context: Context) -> int:
+    return sum(x.numel() * x.element_size() for x in (context.prior, context.logits, context.fine, *context.coarse, context.tokens))
+
+
+def _check(refiner: Refiner, image: Tensor, prior: Tensor, steps: int, samples: int, kernel: str, last: int) -> None:
+    channels = refiner.encoder.stem.weight.shape[1] - refiner.classes - refiner.prompt_channels
+    if len(image) != channels:
+        raise BadInput(f"The refiner reads images of {channels} channels, this one has {len(image)}.")
+    if len(prior) != refiner.classes or prior.shape[1:] != image.shape[1:]:
+        raise BadInput(f"The prior has shape {tuple(prior.shape)}; the refiner needs {(refiner.classes, *image.shape[1:])}.")
+    if not bool(torch.isfinite(prior).all()) or float(prior.min()) < 0 or float(prior.max()) > 1 + 1e-4:
+        raise BadInput(f"A prior is made of chances from 0 to 1, not of numbers from {float(prior.min()):g} to {float(prior.max()):g}.")
+    if not 1 <= steps <= last:
+        raise BadInput(f"This refiner takes 1 to {last} steps, not {steps}.")
+    if samples < 1 or kernel not in KERNELS:
+        raise BadInput(f"A refinement has 1 sample or more and a kernel of {', '.join(KERNELS)}; got {samples} and {kernel!r}.")

@@ -1,0 +1,123 @@
+"""What the Bernoulli refiner adds to the organ head on OpenKBP, beside a feed-forward control and the published kernel.
+
+    python Testing/benchmarks/refiner_openkbp.py run --refiner runs/refiner/head-neck-refiner.safetensors -o records
+    python Testing/benchmarks/refiner_openkbp.py run --refiner runs/control/head-neck-refiner.safetensors -o records
+    python Testing/benchmarks/refiner_openkbp.py table records
+
+Settings: the head alone, the control (one look), and every kernel x steps x samples. One record a case and setting; what is
+there is not computed again. Organs that nobody contoured in a case are left out. Calibration and NLL are measured where the
+head is in doubt or within 5 mm of the reference's outlines; the AUROC says how well entropy finds the errors within 5 mm of
+the answer's own outlines; coverage, how often the true volume lies between the 5th and 95th percentile of the samples' volumes.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+
+import torch
+from openkbp import DATA, cases_of
+from refiner_judging import Truth, judged
+from refiner_table import report
+
+from DiffSegCore.data.cases import Case, read_dataset
+from DiffSegCore.data.label_names import organ_name
+from DiffSegCore.errors import BadInput
+from DiffSegCore.files import atomic
+from DiffSegCore.model import Model
+from DiffSegCore.preprocess import to_model_grid
+from DiffSegCore.reading import read_labels, read_volume
+from DiffSegCore.refiner_card import RefinerCard
+from DiffSegCore.refining import refine_volume
+from DiffSegCore.regions import doubtful
+from DiffSegCore.registry import DEFAULT, load_model
+from DiffSegCore.segmenter import Segmenter
+from DiffSegCore.volume import LabelMap
+
+Setting = tuple[str, int, int]  # kernel ("head" and "control" too), steps, samples
+
+
+def settings(refiner: Model, steps: list[int], samples: list[int], kernels: list[str]) -> list[Setting]:
+    """One step is the same with every kernel, so it is run once."""
+    if not RefinerCard.of(refiner.card).diffusion:
+        return [("head", 0, 1), ("control", 1, 1)]
+    return [("head", 0, 1), *((kernel, n, k) for n in steps for k in samples for kernel in kernels[:1 if n == 1 else None])]
+
+
+def place(out: Path, setting: Setting, case: str, seed: int) -> Path:
+    kernel, steps, samples = setting
+    name = kernel if kernel in ("head", "control") else f"{kernel}-{steps}x{samples}"
+    return out / (name if seed == 0 else f"{name}-seed{seed}") / f"{case}.json"
+
+
+def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model, wanted: list[Setting], seed: int) -> Iterator[tuple[Setting, dict]]:
+    """Records of one case; seconds are those of the head, and on top of them of the refinement."""
+    volume, labels = read_volume(case.image), read_labels(case.label)
+    labels = LabelMap(labels.ids, labels.geometry, {id: organ_name(name) for id, name in names.items()})
+    prediction = head.segment(volume)
+    prior = prediction.logits.float().softmax(0)
+    organs, truth = head.model.organs, Truth.of(labels, head.model.organs, prediction.geometry)
+    region = doubtful(prior, prediction.geometry.spacing)
+    image, _ = to_model_grid(volume, refiner.preprocessing)
+    for setting in wanted:
+        kernel, steps, samples = setting
+        if kernel == "head":
+            yield setting, judged(prior, truth, organs, region, prediction.seconds)
+            continue
+        began = time.monotonic()
+        found = refine_volume(refiner, image, prior, steps=steps, samples=samples, seed=seed, kernel="exact" if kernel == "control" else kernel)
+        yield setting, {**judged(found.chances, truth, organs, region, time.monotonic() - began, voxels=found.voxels), "windows": found.windows}
+
+
+def run(args: argparse.Namespace) -> None:
+    dataset = read_dataset(args.data, label_file="oar")
+    refiner, head = load_model(args.refiner), Segmenter(load_model(args.head), "cpu")
+    refiner.network.to(memory_format=torch.channels_last_3d)
+    if refiner.preprocessing != head.model.preprocessing:
+        raise BadInput("Head and refiner prepare images in different ways, so one's chances are no prior for the other.")
+    for case in cases_of(dataset, args.split, args.cases):
+        todo = [s for s in settings(refiner, args.steps, args.samples, args.kernels) if not place(args.out, s, case.name, args.seed).exists()]
+        if not todo:
+            continue
+        for setting, record in run_case(case, dataset.labels, head, refiner, todo, args.seed):
+            path = place(args.out, setting, case.name, args.seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path) as temporary:
+                temporary.write_text(json.dumps({"case": case.name, "seed": args.seed, "refiner": refiner.sha256, "head": head.model.sha256, **record}))
+            mean = sum(record["dice"].values()) / max(1, len(record["dice"]))
+            print(f"{case.name} {path.parent.name}: Dice {mean:.3f}, NLL {record['nll']:.3f}, {record['seconds']:.1f} s", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("run", help="make records")
+    make.add_argument("--refiner", required=True, metavar="FILE", help="a refiner or a control, by its card")
+    make.add_argument("--head", default=DEFAULT, metavar="NAME|FILE")
+    make.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    make.add_argument("--data", type=Path, default=DATA)
+    make.add_argument("--split", default="test")
+    make.add_argument("--cases", type=int, metavar="N", help="only the first N")
+    make.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 10])
+    make.add_argument("--samples", type=int, nargs="+", default=[1, 8])
+    make.add_argument("--kernels", nargs="+", default=["exact", "plug-in"], choices=("exact", "plug-in", "redraw"))
+    make.add_argument("--seed", type=int, default=0)
+    show = commands.add_parser("table", help="tables and paired tests of records")
+    show.add_argument("records", type=Path, metavar="DIR")
+    show.add_argument("--against", nargs="+", default=["head", "control"], metavar="SETTING", help="what each setting is tested against")
+    args = parser.parse_args()
+    try:
+        print(report(args.records, args.against)) if args.command == "table" else run(args)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Records of refinements (one folder a setting, one JSON a case) as tables, with paired tests over the cases."""
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from scipy.stats import wilcoxon
+
+from DiffSegCore.errors import BadInput
+from DiffSegCore.evaluation import aligned
+
+Records = Mapping[str, dict[str, Any]]  # by case
+COLUMNS = {"Dice": ("dice", 3), "NSD": ("nsd", 3), "HD95 mm": ("hd95_mm", 1), "ECE": ("ece", 4), "NLL": ("nll", 4), "AUROC": ("auroc", 3)}
+BETTER = {"Dice": 1, "NSD": 1, "HD95 mm": -1, "ECE": -1, "NLL": -1}
+FEWEST = 6  # pairs; below that no signed-rank test can reach 5 %
+
+
+def report(folder: Path, against: Sequence[str]) -> str:
+    """The settings' means, each organ's Dice, and what the paired tests say."""
+    found = {path.name: _read(path) for path in sorted(folder.iterdir(), key=_order) if path.is_dir()} if folder.is_dir() else {}
+    if not found:
+        raise BadInput(f"There are no records in {folder}.")
+    shared = set.intersection(*(set(records) for records in found.values()))
+    settings = {name: {case: records[case] for case in sorted(shared)} for name, records in found.items()}
+    parts = [f"{len(shared)} cases that all settings have", means(settings), organs(settings)]
+    parts += [tests(settings, other) for other in against if other in settings]
+    return "\n\n".join(parts)
+
+
+def means(settings: Mapping[str, Records]) -> str:
+    """Dice, NSD and HD95: the mean over organs of the mean over the cases that have them. The rest: over cases."""
+    rows = [("setting", *COLUMNS, "covered", "width", "seconds")]
+    for name, records in settings.items():
+        numbers = [f"{overall(records, key):.{digits}f}" for key, digits in COLUMNS.values()]
+        covered, width = coverage(records)
+        rows.append((name, *numbers, f"{covered:.2f}", f"{width:.2f}", f"{statistics.median(r['seconds'] for r in records.values()):.1f}"))
+    return aligned(rows)
+
+
+def organs(settings: Mapping[str, Records]) -> str:
+    """Dice of every organ."""
+    names = list(dict.fromkeys(organ for records in settings.values() for r in records.values() for organ in r["dice"]))
+    rows = [("Dice of", *settings)]
+    for organ in sorted(names):
+        rows.append((organ, *(f"{_mean([r['dice'][organ] for r in records.values() if organ in r['dice']]):.3f}" for records in settings.values())))
+    return aligned(rows)
+
+
+def tests(settings: Mapping[str, Records], other: str) -> str:
+    """Mean difference over cases (each case's mean over its organs), cases better : worse, and Wilcoxon's signed-rank p, two-sided."""
+    rows = [(f"against {other}", "what", "difference", "better", "worse", "p")]
+    for name, records in settings.items():
+        for what in BETTER if name != other else ():
+            key = COLUMNS[what][0]
+            pairs = [(of_case(r, key), of_case(settings[other][case], key)) for case, r in records.items()]
+            gains = [BETTER[what] * (a - b) for a, b in pairs]
+            rows.append((name, what, f"{_mean([a - b for a, b in pairs]):+.4f}", str(sum(g > 0 for g in gains)), str(sum(g < 0 for g in gains)), _p(gains)))
+    return aligned(rows)
+
+
+def overall(records: Records, key: str) -> float:
+    first = next(iter(records.values()))[key]
+    if not isinstance(first, dict):
+        return _mean([r[key] for r in records.values()])
+    names = {organ for r in records.values() for organ in r[key]}
+    return _mean([_mean([r[key][organ] for r in records.values() if organ in r[key]]) for organ in names])
+
+
+def of_case(record: dict[str, Any], key: str) -> float:
+    value = record[key]
+    return _mean(list(value.values())) if isinstance(value, dict) else value
+
+
+def coverage(records: Records) -> tuple[float, float]:
+    """Share of (case, organ) whose true volume lies in the range, and the range's width as a share of that volume."""
+    ranges = [size for r in records.values() for size in r["sizes"].values()]
+    return (_mean([float(s["low"] <= s["true"] <= s["high"]) for s in ranges]),
+            _mean([(s["high"] - s["low"]) / s["true"] for s in ranges if s["true"] > 0]))
+
+
+def _p(gains: Sequence[float]) -> str:
+    return "too few" if len(gains) < FEWEST else "1" if not any(gains) else f"{wilcoxon(gains).pvalue:.2g}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    there = [v for v in values if not math.isnan(v)]
+    return statistics.fmean(there) if there else math.nan
+
+
+def _read(folder: Path) -> Records:
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+
+
+def _order(path: Path) -> tuple[int, list[Any]]:
+    """The head, the control, then by kernel and numbers."""
+    first = {"head": 0, "control": 1}.get(path.name, 2)
+    return first, [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.name)]
