@@ -19,7 +19,7 @@ from .preprocess import Preprocessing, body_box
 from .segmenter import usable_device
 from .windows import importance, plan_windows
 
-SURELY = .9           # probability from which on a turned axis is worth a word
+SURELY = .6           # probability from which on a turned axis is worth a word: between the training cases as they are (up to .4) and turned over (from .7)
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
 RIGID = .5            # weight of a rigid body's coordinates against those that were read
 ENOUGH = 32           # coarse voxels of body that a line can be laid through

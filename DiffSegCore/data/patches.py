@@ -88,7 +88,7 @@ class Patches:
         angles, shear = np.radians(random.uniform(-a.rotation, a.rotation, 3)), random.uniform(-a.shear, a.shear, (3, 3))
         if self.size[0] == 1:  # what is flat stays in its plane
             angles[1:], shear[0], shear[:, 0] = 0, 0, 0
-        turn = _rotation(angles) @ (np.eye(3) + shear)
+        turn = rotation(angles) @ (np.eye(3) + shear)
         turn = turn * np.exp(random.uniform(-a.scale, a.scale)) @ np.diag([1, 1, -1 if mirrored else 1])
         matrix = np.diag(1 / spacing) @ turn @ np.diag(spacing)
         axes = [np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in self.size]
@@ -124,7 +124,7 @@ def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Ten
     return F.grid_sample(part, unit.flip(-1)[None].float(), mode=mode, padding_mode="zeros", align_corners=False)[0] + outside
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: np.ndarray) -> np.ndarray:
     """Rotation about the k, then the j, then the i axis; radians."""
     (a, b, c), matrices = angles, []
     for axis, angle in ((0, a), (1, b), (2, c)):

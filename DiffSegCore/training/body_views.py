@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.cache import GridCase
-from ..data.patches import AIR, look_up, _rotation
+from ..data.patches import AIR, look_up, rotation
 from ..networks.coordinates import MIDDLE, STRIDE
 from .body_places import Place
 
@@ -103,7 +103,7 @@ class Views:
         """(3, 4): homogeneous kji of the view to kji of the case; and the log scale. Turned in mm, so that nothing is sheared."""
         s, spacing, shape = self.strengths, np.array(case.geometry.spacing), np.array(case.image.shape)
         log_scale = random.uniform(-s.scale, s.scale)
-        tilt = _rotation(np.radians(s.rotation / np.sqrt(3)) * random.uniform(-1, 1, 3))
+        tilt = rotation(np.radians(s.rotation / np.sqrt(3)) * random.uniform(-1, 1, 3))
         turn = np.diag([1, 1, -1 if mirrored else 1]) @ tilt * np.exp(log_scale)
         half = self.size / 2
         centre = random.uniform(np.minimum(half, shape - half), np.maximum(half, shape - half)) - .5
