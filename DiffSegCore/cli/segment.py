@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "segment", "name the organs in a volume", run, more="Prints each organ's volume.")
-    parser.add_argument("input", metavar="INPUT", type=Path,
-                        help="NIfTI, NRRD, MHA or MHD file, DICOM folder or one of its files, or a picture (PNG, TIFF, JPEG)")
+    parser.add_argument("input", metavar="INPUT", type=Path, nargs="+",
+                        help="NIfTI, NRRD, MHA or MHD file, DICOM folder or one of its files, a picture (PNG, TIFF, JPEG), or a file for each channel")
     parser.add_argument("-o", "--output", metavar="OUTPUT", action="append", required=True,
                         help=f"labels on INPUT's grid; the suffix says how ({', '.join(LABEL_SUFFIXES)}), .seg.nrrd opens in 3D Slicer with names "
                              "and colours; a folder gets INPUT's name with .seg.nrrd; may be given several times")
@@ -31,7 +32,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    outputs = [label_file(output, args.input) for output in args.output]
+    outputs = [label_file(output, args.input[0]) for output in args.output]
     _check_places(args, outputs)
     with bar(quiet=args.quiet) as progress:  # first what may be refused, then what takes long
         from ..data.sources import read_image
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
         model_file = find_model(args.model or DEFAULT)
         progress(0.0, "Reading the volume")
-        volume = read_image(args.input, series=args.series)
+        volume = read_image(args.input if len(args.input) > 1 else args.input[0], series=args.series)
         progress(0.05, "Loading the model")
         model = load_model(model_file)
         from ..segmenter import Segmenter
@@ -60,7 +61,7 @@ def _check_places(args: argparse.Namespace, outputs: list[Path]) -> None:
     if args.picture is not None:
         check_picture(args.picture)
     for path in [*outputs, *filter(None, [args.picture])]:
-        if path.exists() and args.input.exists() and os.path.samefile(path, args.input):
+        if path.exists() and any(given.exists() and os.path.samefile(path, given) for given in args.input):
             raise BadInput(f"{path} is the input itself; choose another name for the output.")
         check_writable(path)
 
@@ -72,7 +73,8 @@ def _write(args: argparse.Namespace, outputs: list[Path], volume: Any, labels: A
     for path in outputs:
         write_found(labels, path)
     if args.picture is not None:
-        save_picture(args.picture, volume, labels, title=args.input.resolve().name, note=f"DiffSeg, model {model}. Not for clinical use.")
+        shown = volume if volume.array.ndim == 3 else replace(volume, array=volume.array[0])  # the first channel
+        save_picture(args.picture, shown, labels, title=args.input[0].resolve().name, note=f"DiffSeg, model {model}. Not for clinical use.")
 
 
 def _report(args: argparse.Namespace, outputs: list[Path], prediction: Any) -> None:

@@ -13,6 +13,7 @@ from ..data.cache import GridCase
 from ..data.patches import AIR, Augmentation, Patches, look_up
 from ..data.priors import corrupted
 from ..diffusion import draw_times, refining_weights
+from ..errors import BadInput
 
 GOLDEN = .6180339887498949  # multiples of it, less their whole part, spread evenly however many there are
 NUMBER_BITS = 40  # of a patch's seed: the rest is the training's
@@ -57,6 +58,8 @@ class RefinerPatches(Patches):
     def __init__(self, cases: Sequence[GridCase], organs: int, size: tuple[int, int, int], *, priors: Mapping[str, np.ndarray] | None = None,
                  spoilt: float = .25, one: bool = False, augmentation: Augmentation = Augmentation(), **how) -> None:
         super().__init__(cases, organs, size, augmentation=augmentation, **{"on_organ": 1. if one else 2 / 3, **how})
+        if one and not self._drawable:
+            raise BadInput("none of the cases holds an object to refine: all their labels are background")
         self.priors, self.spoilt, self.one = priors or {}, spoilt, one
         self._wrong_places = lru_cache(maxsize=None)(self._find_wrong)
         self._numbers = {case.name: number for number, case in enumerate(cases)}

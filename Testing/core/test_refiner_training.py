@@ -126,6 +126,13 @@ def test_one_phantom_can_be_learnt_by_heart():
     assert (before == truth).float().mean() < .9 < .97 < (after == truth).float().mean()
 
 
+def test_sign_weights_learn_by_the_same_loss():
+    network, batch = a_refiner(binary=True), a_batch()
+    loss = network(batch)
+    loss.backward()
+    assert loss.isfinite() and any(each.grad is not None and each.grad.any() for each in network.parameters())
+
+
 def test_the_control_is_asked_once_with_an_empty_mask():
     network, batch = a_refiner(), a_batch()
     control = RefiningNetwork(network.network, network.chain, diffusion=False)

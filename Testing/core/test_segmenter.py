@@ -11,9 +11,11 @@ from torch import nn
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Box, Geometry
 from DiffSegCore.model import Model
+from DiffSegCore.networks import build
 from DiffSegCore.organ_volumes import organ_volumes
 from DiffSegCore.organs import organ
 from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.segmenter import Segmenter
 from DiffSegCore.volume import Volume
 
@@ -140,3 +142,44 @@ def test_organs_of_an_unusual_size_raise_a_doubt_about_the_field_of_view(model, 
 def test_organs_that_are_not_in_the_table_keep_the_users_names(model, volume):
     own = replace(model, organs=("my_cyst", "mandible"))
     assert dict(Segmenter(own, "cpu").segment(volume).labels.names) == {200: "my_cyst", 7: "mandible"}
+
+
+def carrying(helps: bool, *, flat: bool = False) -> Model:
+    """An organ network of random weights with a refiner of random weights in it."""
+    torch.manual_seed(2)
+    plane = {"spatial_dims": 2, "in_channels": 3} if flat else {}
+    refiner = {"classes": 2, "widths": [8, 8, 16], "step_widths": [8, 8], "feature_widths": [0, 8], "image_channels": 3 if flat else 1,
+               "spatial_dims": 2 if flat else 3}
+    architecture = {"kind": "organs", "organs": 1, "encoder": {"widths": [8, 8, 16], **plane}, "refiner": refiner}
+    network = build(architecture).eval()
+    for weight in network.parameters():
+        weight.data += .3 * torch.randn_like(weight)
+    card = {"refiner": RefinerCard(organs=("mandible",), levels=10, helps=helps).to_dict()}
+    recipe = Preprocessing((1., 1., 1.), ((0, -1), (255, 1)), "picture") if flat else RECIPE
+    return Model(network, architecture, recipe, ("mandible",), (1, 8, 8) if flat else (8, 8, 8), card)
+
+
+def test_a_carried_refiner_betters_the_head_only_if_its_card_says_that_it_does(volume):
+    plain, other, refined = (Segmenter(carrying(helps), "cpu", refine=refine).segment(volume).logits
+                             for helps, refine in ((False, True), (True, False), (True, True)))
+    torch.testing.assert_close(plain, other, rtol=0, atol=0)
+    changed = (refined != plain).any(0)
+    assert 0 < changed.sum() < changed.numel()
+    again = Segmenter(carrying(True), "cpu").segment(volume).logits
+    torch.testing.assert_close(again, refined, rtol=0, atol=0)
+
+
+def test_a_refiner_leaves_what_lies_outside_a_given_box(volume):
+    box = Box((4, 10, 10), (10, 20, 20))
+    found = Segmenter(carrying(True), "cpu").segment(volume, box=box).labels.ids
+    found[box.grow(2).slices] = 0
+    assert not found.any()
+
+
+def test_a_picture_is_segmented_and_refined_by_flat_networks():
+    colours = np.random.default_rng(0).integers(0, 255, (3, 1, 20, 30), dtype=np.uint8)
+    picture = Volume(colours, Geometry((1, 20, 30), np.eye(4)), "picture")
+    found = Segmenter(carrying(True, flat=True), "cpu").segment(picture)
+    assert found.labels.ids.shape == (1, 20, 30) and found.logits.isfinite().all() and found.warnings == ()
+    with pytest.raises(BadInput, match="1 channels, the model reads 3"):
+        Segmenter(carrying(True, flat=True), "cpu").segment(Volume(colours[0], picture.geometry, "picture"))
