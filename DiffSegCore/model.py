@@ -50,6 +50,18 @@ class Model:
         return tuple(ORGANS[name].id if name in ORGANS else FIRST_OWN_ID + own.index(name) for name in self.organs)
 
 
+    @property
+    def channels(self) -> int:
+        """How many values a voxel of its image has."""
+        encoder = self.architecture.get("encoder", {})
+        return self.architecture.get("image_channels", encoder.get("in_channels", 1))
+
+    @property
+    def flat(self) -> bool:
+        """Whether it reads planes, of a picture or of a volume, instead of volumes."""
+        return self.window[0] == 1
+
+
 def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
     """Write the model to `path` (.safetensors) and return its hash; `half` stores the weights as float16."""
     tensors = {name: _stored(tensor, half) for name, tensor in model.network.state_dict().items()}

@@ -50,11 +50,9 @@ class Segmenter:
         self.model, self.overlap = model, overlap
         self.device = usable_device(device)
         layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
-        self._flat = model.window[0] == 1
-        layout = torch.channels_last if self._flat and layout == torch.channels_last_3d else layout
+        layout = torch.channels_last if model.flat and layout == torch.channels_last_3d else layout
         self._network = by_planes(model.network.to(self.device, memory_format=layout).eval(), model.window)
         self.refines = refine and getattr(model.network, "refiner", None) is not None and RefinerCard.of(model.card).helps
-        self._channels = model.architecture.get("encoder", {}).get("in_channels", 1)
 
     @torch.no_grad()
     def segment(self, volume: Volume, *, box: Box | None = None, progress: Progress = silent) -> Prediction:
@@ -66,7 +64,7 @@ class Segmenter:
         began = time.monotonic()
         self._check(volume, box)
         image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
-        body = Box.whole(grid.shape) if self._flat else body_box(image, self.model.preprocessing.body_threshold)
+        body = Box.whole(grid.shape) if self.model.flat else body_box(image, self.model.preprocessing.body_threshold)
         warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
         search = Box.whole(grid.shape) if body.is_empty else body
         if box is not None:
@@ -82,9 +80,9 @@ class Segmenter:
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
 
     def _check(self, volume: Volume, box: Box | None) -> None:
-        given = len(volume.array) if volume.array.ndim == 4 else 1
-        if given != self._channels:
-            raise BadInput(f"The image has {given} channels, the model reads {self._channels}: choose " + ("one of them." if self._channels == 1 else "another image."))
+        given, read = len(volume.array) if volume.array.ndim == 4 else 1, self.model.channels
+        if given != read:
+            raise BadInput(f"The image has {given} channels, the model reads {read}: choose " + ("one of them." if read == 1 else "another image."))
         if box is not None and box.clip(volume.geometry.shape).is_empty:
             raise BadInput(f"The box {box.start} to {box.stop} (K, J, I) is outside the volume of {volume.geometry.shape} voxels.")
 

@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> None:
         from ..registry import DEFAULT, find_model, load_model
 
         model_file = find_model(args.model or DEFAULT)
-        progress(0., "Reading the image")
-        volume = read_image(args.input if len(args.input) > 1 else args.input[0], series=args.series)
-        prior = read_prior(args.prior, volume.geometry)
-        progress(.05, "Loading the model")
+        progress(0., "Loading the model")
         model = load_model(model_file)
+        progress(.02, "Reading the image")
+        volume = read_image(args.input, series=args.series, channels=model.channels, flat=model.flat)
+        prior = read_prior(args.prior, volume.geometry)
         from ..refined_labels import refine_labels
         from ..segmenter import usable_device
 

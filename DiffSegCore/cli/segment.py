@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> None:
         from ..registry import DEFAULT, find_model, load_model
 
         model_file = find_model(args.model or DEFAULT)
-        progress(0.0, "Reading the volume")
-        volume = read_image(args.input if len(args.input) > 1 else args.input[0], series=args.series)
-        progress(0.05, "Loading the model")
+        progress(0.0, "Loading the model")
         model = load_model(model_file)
+        progress(0.02, "Reading the volume")
+        volume = read_image(args.input, series=args.series, channels=model.channels, flat=model.flat)
         from ..segmenter import Segmenter
 
         prediction = Segmenter(model, device=args.device).segment(volume, progress=part(progress, 0.1, 0.9))

@@ -13,10 +13,29 @@ from ..writing import check_labels_place, write_labels
 from .images2d import check_mask_place, is_picture, read_mask, read_picture, write_mask
 
 
-def read_image(image: str | Path | Sequence[str | Path], *, series: str | None = None) -> Volume:
-    """One file or folder, or a file for each channel: (K, J, I) or (C, K, J, I). BadInput where channels lie on different grids."""
+def read_image(image: str | Path | Sequence[str | Path], *, series: str | None = None, channels: int | None = None,
+               flat: bool | None = None) -> Volume:
+    """One file or folder, or a file for each channel: (K, J, I) or (C, K, J, I). BadInput where channels lie on different grids.
+
+    channels, flat: what the model reads that the image is for, where there is one; BadInput names the file that does not suit it.
+    """
     paths = [image] if isinstance(image, (str, Path)) else list(image)
-    volumes = [read_picture(path) if is_picture(path) else read_volume(path, series=series, channels=True) for path in paths]
+    if flat is False:
+        _refuse_pictures(paths)
+    found = _stacked(paths, [read_picture(path) if is_picture(path) else read_volume(path, series=series, channels=channels != 1) for path in paths])
+    given = len(found.array) if found.array.ndim == 4 else 1
+    if channels not in (None, given):
+        raise BadInput(f"{', '.join(map(str, paths))}: the image has {given} channels, the model reads {channels}; give it an image of {channels}.")
+    return found
+
+
+def _refuse_pictures(paths: Sequence[str | Path]) -> None:
+    for path in filter(is_picture, paths):
+        raise BadInput(f"{path} is a picture and the model reads volumes; give it a volume with three dimensions (NIfTI, NRRD, MHA, DICOM).")
+
+
+def _stacked(paths: Sequence[str | Path], volumes: Sequence[Volume]) -> Volume:
+    """One image of all channels."""
     first = volumes[0]
     if len(volumes) == 1:
         return first

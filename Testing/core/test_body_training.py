@@ -128,7 +128,7 @@ def test_a_few_seconds_of_training_lay_the_body_out_in_order():
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert np.mean(losses[-10:]) < .5 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < .75 * np.mean(losses[:5])
     patients = [placed(case, ORGANS, network.body.eval(), COARSE.preprocessing, (32, 32, 32)) for case in cases.learn]
     assert all(each.rank_correlation > .9 and (each.units_a_mm > 0).all() for each in patients)
     scale_to_unit(network.body, patients)
