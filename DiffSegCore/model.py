@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .errors import BadInput
@@ -69,7 +69,7 @@ def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
                  "organs": list(model.organs), "window": list(model.window), "card": dict(model.card)}
     described["sha256"] = _digest(described, tensors)
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(described)})
+        temporary.write_bytes(save(tensors, metadata={KEY: json.dumps(described)}))  # save_file makes files that nobody else may read
     return described["sha256"]
 
 
