@@ -1,0 +1,234 @@
+"""The side that asks: one warm worker, calls in their order, a session that survives the worker."""
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import time
+from collections import deque
+from typing import Any, Mapping
+
+import numpy as np
+
+from ..errors import BadInput, Cancelled
+from ..progress import Progress, silent
+from .call import Call
+from .failures import Failure
+from .inside import InsideWorker, PrivateBlocks
+from .journal import Journal
+from .memory import Blocks, sweep
+from .process import ProcessWorker
+from .pythons import environment, find_python
+
+log = logging.getLogger(__name__)
+ENGINE = "DiffSegCore.engine:Engine"
+GRACE_S = 1.7  # how long a cancelled call may take to stop by itself; with the killing it is below two seconds
+LOST = "The session could not be restored after the worker ended; choose the volume and its segments again."
+
+
+class Service:
+    """A worker, started at once and replaced whenever it ends; a context manager.
+
+    No thread is started: `Call.poll`, `Call.wait` and `attend` move everything on, and belong to one thread. What the session
+    went through is repeated in every new worker, so a crash costs the call that ran, nothing before it.
+    """
+
+    def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None, inside: bool = False, *,
+                 engine: str = ENGINE, grace_s: float = GRACE_S) -> None:
+        """python: what runs the worker, found where None; env: its whole environment, this process's where None;
+        inside: no process but a thread of this one; engine: "module:class" of what answers. BadInput where there is no Python.
+        """
+        self._python = "" if inside else find_python(python)
+        self._env = environment(python, env)
+        self._inside, self._engine, self._grace = inside, engine, grace_s
+        self._blocks: Any = PrivateBlocks() if inside else Blocks()
+        self._journal, self._queue, self._current = Journal(), deque(), None
+        self._worker: ProcessWorker | InsideWorker | None = None
+        self._number, self._closed, self.restarts, self._vain = 0, False, 0, 0
+        if not inside:
+            sweep()
+        atexit.register(self.close)
+        self._start()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None inside, or while there is no worker."""
+        return getattr(self._worker, "pid", None)
+
+    @property
+    def worker(self) -> ProcessWorker | InsideWorker | None:
+        return self._worker
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is asked for or being restored."""
+        return self._current is not None or bool(self._queue)
+
+    def submit(self, name: str, arguments: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None) -> Call:
+        """Ask for something: arguments are plain values, arrays are copied. Calls are answered in their order."""
+        if self._closed:
+            raise Failure("BadInput", "The service is closed; make a new one.")
+        blocks: dict[str, Any] = {}
+        try:
+            for key, array in (arrays or {}).items():
+                blocks[key] = self._blocks.put(array)
+        except Failure:
+            _free(blocks)
+            raise
+        call = self._new(name, json.loads(json.dumps(arguments or {})), blocks)
+        self._queue.append(call)
+        if self._worker is None:
+            self._revive()
+        if not call.done and not self._worker.ready:
+            call.report(0.0, "Starting the worker")
+        self.attend()
+        return call
+
+    def call(self, name: str, arguments: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None, *,
+             progress: Progress = silent) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """`submit`, and wait for the result. A progress that raises Cancelled cancels the call, and so does Ctrl+C."""
+        call = self.submit(name, arguments, arrays)
+        try:
+            while not call.wait(0.05):
+                progress(*call.poll()[:2])
+        except (Cancelled, KeyboardInterrupt):
+            call.cancel()
+            call.wait()
+            raise
+        return call.result()
+
+    def cancel(self, call: Call) -> None:
+        """See `Call.cancel`."""
+        if call is self._current:
+            if call.deadline is None:
+                call.deadline = time.monotonic() + self._grace
+                self._worker.cancel(call.number)
+        elif call in self._queue:
+            self._queue.remove(call)
+            self._fail(call, Failure("Cancelled", "Stopped, as asked; nothing was changed."))
+
+    def close(self) -> None:
+        """End the worker and give all shared memory back; open calls fail."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if self._worker is not None:
+            self._worker.end()
+        self._fail_all(Failure("Cancelled", "The service was closed."))
+        self._journal.clear()
+        self._blocks.free_all()
+
+    def attend(self, wait: float = 0.0) -> None:
+        """Hear the worker, notice its end, give it the next call. Waits up to so many seconds for something to happen."""
+        if self._closed or self._worker is None:
+            return
+        for message in self._worker.heard(wait):
+            self._take(message)
+        overdue = self._current is not None and self._current.deadline is not None and time.monotonic() > self._current.deadline
+        if overdue:
+            self._settle(self._current, Failure("Cancelled", "Stopped, as asked; the worker is being restarted."))
+        if overdue or self._worker.gone:
+            self._replace()
+        if self._worker is not None and self._worker.ready and self._current is None and self._queue:
+            self._send(self._queue.popleft())
+
+    def _start(self) -> None:
+        try:
+            self._worker = InsideWorker(self._engine) if self._inside else ProcessWorker(self._python, self._env, self._engine, self._blocks)
+        except OSError as error:
+            self._worker = None
+            raise BadInput(f"The worker cannot be started with {self._python}: {error.strerror or error}.") from error
+
+    def _send(self, call: Call) -> None:
+        self._current = call
+        call.report(0.0, "Working")
+        if call.inner:
+            left = sum(each.inner for each in self._queue) + 1
+            for each in self._queue:
+                each.report(0.0, f"Restoring the session, {left} steps to go")
+        self._worker.send(call.number, call.name, call.arguments, call.blocks)
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        call = self._current
+        if call is None or message["call"] != call.number:  # the last words of a call that was given up
+            return
+        if "progress" in message:
+            call.report(message["progress"], message["stage"])
+        elif "error" in message:
+            failure = Failure(message["error"], message["text"])
+            self._settle(call, failure)
+            if failure.spoils:
+                self._worker.gone, self._worker.why = True, failure.text
+        else:
+            self._succeed(call, message["result"], message["arrays"])
+
+    def _succeed(self, call: Call, result: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self._current = None
+        if not call.inner:
+            self._vain = 0
+            try:
+                self._journal.note(call.name, call.arguments, call.blocks, result, arrays, self._blocks)
+            except Failure as failure:  # no room to keep what a restart would need: the result itself is whole
+                log.warning("the session will not survive the end of its worker: %s", failure.text)
+        call.succeed(result, arrays)
+
+    def _settle(self, call: Call, failure: Failure) -> None:
+        """The running call has failed. A restoring that fails is tried once more if the worker ended in it, else the session is lost."""
+        self._current = None
+        self._vain += call.inner
+        if call.inner and (not failure.spoils or self._vain > 1):
+            log.error("the session is lost: %s failed (%s)", call.name, failure.text)
+            self._journal.clear()
+            self._fail_all(Failure("Crash", LOST))
+        elif not call.inner:
+            self._fail(call, failure)
+
+    def _replace(self) -> None:
+        """The worker is gone or has to go: another one, that hears the journal before anything else."""
+        worker, self._worker = self._worker, None
+        worker.end()
+        failure = Failure("Crash", worker.why or "The worker ended.")
+        if self._current is not None:
+            self._settle(self._current, failure)
+        if not worker.came_up:
+            self._fail_all(failure)
+            return
+        self.restarts += 1
+        log.warning("the worker is replaced: %s", worker.why or "a call had to be stopped")
+        self._revive()
+
+    def _revive(self) -> None:
+        waiting = [call for call in self._queue if not call.inner]
+        inner = [self._new(each.name, each.arguments, each.blocks, inner=True) for each in self._journal.entries]
+        self._queue = deque([*inner, *waiting])
+        try:
+            self._start()
+        except BadInput as error:
+            self._fail_all(Failure("Crash", str(error)))
+
+    def _new(self, name: str, arguments: Mapping[str, Any], blocks: Mapping[str, Any], *, inner: bool = False) -> Call:
+        self._number += 1
+        return Call(self, self._number, name, arguments, blocks, inner=inner)
+
+    def _fail(self, call: Call, failure: Failure) -> None:
+        call.fail(failure)
+        if not call.inner:
+            _free(call.blocks)
+
+    def _fail_all(self, failure: Failure) -> None:
+        waiting, self._queue = [*([self._current] if self._current else []), *self._queue], deque()
+        self._current = None
+        for call in waiting:
+            self._fail(call, failure)
+
+
+def _free(blocks: Mapping[str, Any]) -> None:
+    for block in blocks.values():
+        block.free()
