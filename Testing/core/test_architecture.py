@@ -23,7 +23,7 @@ FLOORS = (
     {"segmenter"},
     {"coordinates", "alignment", "features"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "training", "session"},
-    {"demo", "service", "batch"},
+    {"demo", "engine", "service", "batch"},
     {"cli", "__main__"},
 )
 STRANGERS = ({"data", "diffusion"}, {"training", "session"})
