@@ -89,16 +89,18 @@ class ProcessWorker:
     def end(self) -> None:
         """Kill it, and remove what it may have left."""
         self.gone = True
-        if self._connection is not None:
-            self._connection.close()
         if self._process.poll() is None:
             self._process.kill()
         try:
             self._process.wait(1.0)  # a killed process is gone within milliseconds, unless its device does not let it go
         except subprocess.TimeoutExpired:
             pass
-        if self._process.stdin and not self._process.stdin.closed:
-            _quietly(self._process.stdin.close)
+        if self._connection is not None:
+            self._connection.close()
+        try:
+            self._process.stdin.close()  # only now: a worker that lives would take it that its client is gone, and tidy up
+        except OSError:  # the greeting never went out
+            pass
         self._log.close()
         for name in (self._mailbox.name, *(name for names in self._answers.values() for name in names)):
             unlink(name)
@@ -154,10 +156,3 @@ class ProcessWorker:
         self._log.seek(0)
         lines = self._log.read()[-4000:].decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
-
-
-def _quietly(close: Any) -> None:
-    try:
-        close()
-    except OSError:  # the other end is gone
-        pass

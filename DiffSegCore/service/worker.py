@@ -14,7 +14,7 @@ import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 from queue import Queue
-from typing import Any, Mapping
+from typing import Any, Mapping, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .memory import attach, create, free_all
 
 PATIENCE_S = 60.0  # for a client that started the worker and never came
 PULSE_S = 0.05  # between two reports of progress
+FAREWELL_S = 1.0  # between a lost connection and the end
 BUSY = {"error": "Busy", "text": "This worker serves another window; a new one is started for this one."}
 LOST = (OSError, EOFError, AuthenticationError)
 
@@ -77,7 +78,7 @@ class Worker:
         try:
             self._client.send_bytes(json.dumps(message).encode())
         except LOST:
-            self._leave()
+            self._give_up()
 
     def is_cancelled(self, number: int) -> bool:
         return number in self._cancelled
@@ -112,7 +113,7 @@ class Worker:
             try:
                 message = json.loads(connection.recv_bytes())
             except LOST:
-                self._leave()
+                self._give_up()
             if "cancel" in message:
                 self._cancelled.add(message["cancel"])
             else:
@@ -120,13 +121,15 @@ class Worker:
                 self._calls.put(message)
 
     def _watch(self) -> None:
-        threading.Timer(PATIENCE_S, lambda: self._client or self._leave()).start()
+        threading.Timer(PATIENCE_S, lambda: self._client or os._exit(0)).start()
         sys.stdin.buffer.read()
-        self._leave()
+        free_all(self._prefix, self._blocks)  # the client's process is gone: nobody else removes its blocks
+        os._exit(0)
 
-    def _leave(self) -> None:
-        """The client is gone: nobody else removes its blocks, and nothing here is worth finishing."""
-        free_all(self._prefix, self._blocks)
+    @staticmethod
+    def _give_up() -> NoReturn:
+        """The connection is gone: nothing here is worth finishing. If the client is, too, `_watch` hears of it and tidies up."""
+        time.sleep(FAREWELL_S)
         os._exit(0)
 
 

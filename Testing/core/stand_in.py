@@ -4,12 +4,15 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.progress import Progress
+
+ROOM = 64 << 20  # bytes
 
 
 class StandIn:
@@ -80,9 +83,11 @@ class Broken(StandIn):
 
 
 def _fill_memory() -> None:
+    """What is allowed is little more than what is used: filling all of a machine takes long, and others with it."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
     kept = []
     while True:
-        kept.append(np.ones(64 << 20, np.uint8))
+        kept.append(np.ones(ROOM // 8, np.uint8))
