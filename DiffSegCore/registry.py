@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from .errors import BadInput
-from .model import Model, load_model_file
+from .model import Model, describe_model, load_model_file
 from .resources import resource
 
 SUFFIX = ".safetensors"
@@ -16,6 +17,13 @@ def model_files() -> dict[str, Path]:
     """Model name (the file's stem) -> file; the user's folder wins over a bundled model of the same name."""
     folders = [resource("Models")] + [Path(part) for part in os.environ.get("DIFFSEG_MODELS", "").split(os.pathsep) if part]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*" + SUFFIX))}
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """What the files say of themselves, as plain values: name, file, megabytes and title, kind, clicks (whether it answers them),
+    modality, organs, spacing_mm (K, J, I), sha256, source, licence, dice; a broken file has an error instead.
+    """
+    return [_row(name, path) for name, path in model_files().items()]
 
 
 def find_model(name_or_path: str | Path = DEFAULT) -> Path:
@@ -32,3 +40,16 @@ def find_model(name_or_path: str | Path = DEFAULT) -> Path:
 def load_model(name_or_path: str | Path = DEFAULT) -> Model:
     """Load a model by name or path (weights on the CPU; a Segmenter moves them). BadInput where it is unknown, damaged or doesn't fit."""
     return load_model_file(find_model(name_or_path))
+
+
+def _row(name: str, path: Path) -> dict[str, Any]:
+    place = {"name": name, "file": str(path), "megabytes": round(path.stat().st_size / 1e6, 2)}
+    try:
+        described = describe_model(path)
+    except BadInput as error:  # one broken file hides no other
+        return {**place, "error": str(error)}
+    card = described["card"]
+    return {**place, "kind": described["architecture"].get("kind", ""), "clicks": "click" in card, "title": card.get("title", ""),
+            "modality": described["preprocessing"]["modality"], "organs": described["organs"],
+            "spacing_mm": described["preprocessing"]["spacing_mm"], "sha256": described["sha256"], "source": card.get("data", ""),
+            "licence": card.get("licence", ""), "dice": card.get("dice")}

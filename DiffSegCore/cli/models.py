@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
 from .command import add_command
 
 
@@ -19,27 +17,13 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..registry import model_files
+    from ..registry import model_rows
 
-    rows = [_row(name, path) for name, path in model_files().items()]
+    rows = model_rows()
     if args.json:
         print(json.dumps(rows, indent=2))
     else:
         print("\n\n".join(map(_text, rows)) or "There is no model; train one with `diffseg train head`, or set DIFFSEG_MODELS to a folder of them.")
-
-
-def _row(name: str, path: Path) -> dict[str, Any]:
-    from ..model import describe_model
-
-    place = {"name": name, "file": str(path), "megabytes": round(path.stat().st_size / 1e6, 2)}
-    try:
-        described = describe_model(path)
-    except BadInput as error:  # one broken file hides no other
-        return {**place, "error": str(error)}
-    card = described["card"]
-    return {**place, "title": card.get("title", ""), "modality": described["preprocessing"]["modality"], "organs": described["organs"],
-            "spacing_mm": described["preprocessing"]["spacing_mm"], "sha256": described["sha256"], "source": card.get("data", ""),
-            "licence": card.get("licence", ""), "dice": card.get("dice")}
 
 
 def _text(row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ..progress import Progress, silent
 from .call import Call
 from .failures import Failure
 from .inside import InsideWorker, PrivateBlocks
-from .journal import Journal
+from .journal import Entry, Journal
 from .memory import Blocks, sweep
 from .process import ProcessWorker
 from .pythons import environment, find_python
@@ -27,7 +27,7 @@ LOST = "The session could not be restored after the worker ended; choose the vol
 
 
 class Service:
-    """A worker, started at once and replaced whenever it ends; a context manager.
+    """A worker, started by the first call and replaced whenever it ends; a context manager.
 
     No thread is started: `Call.poll`, `Call.wait` and `attend` move everything on, and belong to one thread. What the session
     went through is repeated in every new worker, so a crash costs the call that ran, nothing before it.
@@ -36,19 +36,15 @@ class Service:
     def __init__(self, python: str | None = None, env: Mapping[str, str] | None = None, inside: bool = False, *,
                  engine: str = ENGINE, grace_s: float = GRACE_S) -> None:
         """python: what runs the worker, found where None; env: its whole environment, this process's where None;
-        inside: no process but a thread of this one; engine: "module:class" of what answers. BadInput where there is no Python.
+        inside: no process but a thread of this one; engine: "module:class" of what answers. Where no Python starts, calls fail.
         """
-        self._python = "" if inside else find_python(python)
-        self._env = environment(python, env)
+        self._python, self._env = python, environment(python, env)
         self._inside, self._engine, self._grace = inside, engine, grace_s
         self._blocks: Any = PrivateBlocks() if inside else Blocks()
         self._journal, self._queue, self._current = Journal(), deque(), None
         self._worker: ProcessWorker | InsideWorker | None = None
         self._number, self._closed, self.restarts, self._vain = 0, False, 0, 0
-        if not inside:
-            sweep()
         atexit.register(self.close)
-        self._start()
 
     def __enter__(self) -> Service:
         return self
@@ -140,11 +136,17 @@ class Service:
             self._send(self._queue.popleft())
 
     def _start(self) -> None:
+        """Failure where there is no Python, or no room for its first block."""
+        if self._inside:
+            self._worker = InsideWorker(self._engine)
+            return
+        sweep()
         try:
-            self._worker = InsideWorker(self._engine) if self._inside else ProcessWorker(self._python, self._env, self._engine, self._blocks)
+            self._worker = ProcessWorker(find_python(self._python), self._env, self._engine, self._blocks)
+        except BadInput as error:
+            raise Failure("BadInput", str(error)) from error
         except OSError as error:
-            self._worker = None
-            raise BadInput(f"The worker cannot be started with {self._python}: {error.strerror or error}.") from error
+            raise Failure("BadInput", f"The worker cannot be started ({error.strerror or error}); choose another Python.") from error
 
     def _send(self, call: Call) -> None:
         self._current = call
@@ -174,7 +176,7 @@ class Service:
         if not call.inner:
             self._vain = 0
             try:
-                self._journal.note(call.name, call.arguments, call.blocks, result, arrays, self._blocks)
+                self._journal.note(Entry(call.name, call.arguments, call.blocks), result, arrays, self._blocks)
             except Failure as failure:  # no room to keep what a restart would need: the result itself is whole
                 log.warning("the session will not survive the end of its worker: %s", failure.text)
         call.succeed(result, arrays)
@@ -210,8 +212,8 @@ class Service:
         self._queue = deque([*inner, *waiting])
         try:
             self._start()
-        except BadInput as error:
-            self._fail_all(Failure("Crash", str(error)))
+        except Failure as failure:
+            self._fail_all(failure)
 
     def _new(self, name: str, arguments: Mapping[str, Any], blocks: Mapping[str, Any], *, inner: bool = False) -> Call:
         self._number += 1

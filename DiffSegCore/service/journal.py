@@ -10,6 +10,7 @@ from typing import Any, Mapping, Protocol
 import numpy as np
 
 EDITS = ("click_model", "add_label", "prompt", "undo", "redo", "remove", "replay", "restore")
+BEGINNINGS = ("click_model", "set_volume", "segment", "labels")  # what a session begins with, in this order
 
 
 class Kept(Protocol):
@@ -36,29 +37,31 @@ class Entry:
 
 
 class Journal:
-    """The model and volume, then the labels the session began with, then every change since."""
+    """What the session began with, one of each, then every change since."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, Entry] = {}  # "click_model", "set_volume", "labels": one of each
+        self._begun: dict[str, Entry] = {}
         self._edits: list[Entry] = []
 
     @property
     def entries(self) -> list[Entry]:
-        return [*(self._begun[name] for name in ("click_model", "set_volume", "labels") if name in self._begun), *self._edits]
+        return [*(self._begun[name] for name in BEGINNINGS if name in self._begun), *self._edits]
 
-    def note(self, name: str, arguments: dict[str, Any], blocks: dict[str, Kept], answer: Mapping[str, Any],
-             arrays: Mapping[str, np.ndarray], keeper: Keeper) -> None:
+    def note(self, entry: Entry, answer: Mapping[str, Any], arrays: Mapping[str, np.ndarray], keeper: Keeper) -> None:
         """After a call that went well; takes over its blocks."""
-        entry = Entry(name, arguments, blocks)
-        if name in ("set_volume", "labels"):
-            self._begin(entry)
-        elif name == "segment" and "labels" in arrays:  # minutes of work: its answer is kept, not asked for again
-            entry.free()
-            names = {str(organ["id"]): organ["name"] for organ in answer.get("organs", ())}
-            self._begin(Entry("labels", {"names": names}, {"labels": keeper.put(arrays["labels"])}))
-        elif name == "click_model" and not self._edits:
-            self._begun["click_model"] = entry
-        elif name in EDITS:
+        if entry.name == "set_volume":
+            self._begin("set_volume", entry)
+        elif entry.name == "segment" and "labels" in arrays:  # minutes of work: its answer is kept, not asked for again
+            again = {key: answer[key] for key in ("names", "grid") if key in answer}
+            self._begin("segment", self._instead(entry, again, arrays, keeper))
+        elif entry.name == "labels" and answer.get("edit"):  # of a whole volume, the part that changed is enough
+            again = {**entry.arguments, "box": answer["edit"]["box"]}
+            self._edits.append(self._instead(entry, again, arrays, keeper))
+        elif entry.name == "labels":
+            self._begin("labels", entry)
+        elif entry.name == "click_model" and not self._edits:
+            self._begin("click_model", entry)
+        elif entry.name in EDITS:
             self._edits.append(entry)
         else:
             entry.free()
@@ -68,13 +71,20 @@ class Journal:
             entry.free()
         self._begun, self._edits = {}, []
 
-    def _begin(self, entry: Entry) -> None:
-        """A volume or labels set anew: what was done to the ones before no longer counts."""
-        for old in (self._begun.pop(entry.name, None), self._begun.pop("labels", None), *self._edits):
+    def _begin(self, name: str, entry: Entry) -> None:
+        """What came later in a session's beginning no longer counts, and no edit; a model chosen among the edits stays chosen."""
+        later = BEGINNINGS[BEGINNINGS.index(name):] if name != "click_model" else (name,)
+        for old in (*(self._begun.pop(each, None) for each in later), *self._edits):
             if old is not None and old.name != "click_model":
                 old.free()
-        models = [each for each in self._edits if each.name == "click_model"]
-        if models:
-            self._begun["click_model"] = models[-1]
+        chosen = [each for each in self._edits if each.name == "click_model"]
+        if chosen:
+            self._begun["click_model"] = chosen[-1]
         self._edits = []
-        self._begun[entry.name] = entry
+        self._begun[name] = entry
+
+    @staticmethod
+    def _instead(entry: Entry, arguments: dict[str, Any], arrays: Mapping[str, np.ndarray], keeper: Keeper) -> Entry:
+        """The call that brings the same labels back without computing them."""
+        entry.free()
+        return Entry("labels", arguments, {key: keeper.put(array) for key, array in arrays.items()})

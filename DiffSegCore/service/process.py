@@ -42,11 +42,11 @@ class ProcessWorker:
         try:
             self._process = subprocess.Popen([python, "-c", START, str(ROOT)], stdin=subprocess.PIPE, stdout=self._log, stderr=self._log,
                                              env=dict(environment), creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
-            self._tell({"key": self.key.hex(), "mailbox": self._mailbox.described, "engine": engine, "prefix": blocks.prefix})
         except OSError:
             self._log.close()
             self._mailbox.free()
             raise
+        self._tell({"key": self.key.hex(), "mailbox": self._mailbox.described, "engine": engine, "prefix": blocks.prefix})
 
     @property
     def pid(self) -> int:
@@ -115,8 +115,12 @@ class ProcessWorker:
             time.sleep(min(wait, 0.01))
 
     def _tell(self, greeting: Mapping[str, Any]) -> None:
-        self._process.stdin.write(json.dumps(greeting).encode() + b"\n")
-        self._process.stdin.flush()  # and it stays open: when it closes, the worker knows that its client is gone
+        """On its standard input, which then stays open: when it closes, the worker knows that its client is gone."""
+        try:
+            self._process.stdin.write(json.dumps(greeting).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:  # it ended at once; `heard` says why
+            pass
 
     def _post(self, message: Mapping[str, Any]) -> None:
         try:

@@ -36,7 +36,7 @@ class StandIn:
 
     def segment(self, progress: Progress) -> tuple[dict, dict]:
         self.labels, self.done = (self._image() > 0).astype(np.uint16), []
-        return {"organs": [{"id": 1, "name": "liver"}]}, {"labels": self.labels}
+        return {"names": {"1": "liver"}}, {"labels": self.labels}
 
     def labels_of(self, progress: Progress) -> tuple[dict, dict]:
         self._image()
