@@ -42,7 +42,7 @@ class ImageRange:
 
 def crop_grid(native: Geometry, centre_ras: Sequence[float], spacing_mm: float, window: Sequence[int]) -> Geometry:
     """The crop of `window` (k, j, i) voxels whose middle is nearest to `centre_ras`, without leaving the volume where it fits into it."""
-    low, high = _bounds(native)
+    low, high = bounds_ras(native)
     size = np.array(window[::-1])
     start, first, last = (np.floor(np.asarray(at) / spacing_mm + .5) for at in (centre_ras, low, high))
     start = start - size // 2
@@ -88,21 +88,29 @@ def reached(grid: Geometry, native: Geometry) -> Box:
     return Box(tuple(np.ceil(at.min(0) - 1e-6)), tuple(np.floor(at.max(0) + 1e-6) + 1)).clip(native.shape)
 
 
-def _resampled(array: np.ndarray, native: Geometry, grid: Geometry, outside: float) -> Tensor:
-    """`resample`, of no more of the volume than the crop sees: it gives the same values, for block means keep their places."""
-    part = _seen(native, grid)
-    if part.is_empty:
-        return torch.full(grid.shape, outside)
-    return resample(array[part.slices], native.crop(part), grid, outside=outside)
+def bounds_ras(native: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest RAS of voxel centres."""
+    ends = np.stack(np.meshgrid(*((0, n - 1) for n in native.shape), indexing="ij"), -1).reshape(-1, 3)
+    ras = native.to_ras(ends)
+    return ras.min(0), ras.max(0)
 
 
-def _seen(native: Geometry, grid: Geometry) -> Box:
+def seen(native: Geometry, grid: Geometry) -> Box:
+    """The part of a volume from which `resample` onto the grid gives what it would give from all of it."""
     blocks = np.array([block_size(mm, grid.spacing[0]) for mm in native.spacing])
     at = _corners_in(grid, native)
     first = _first_blocks(native, grid, blocks)
     start = first + np.floor((at.min(0) - 1 - first) / blocks - 1) * blocks
     stop = first + np.ceil((at.max(0) + 2 - first) / blocks + 1) * blocks
     return Box(tuple(start), tuple(stop)).clip(native.shape)
+
+
+def _resampled(array: np.ndarray, native: Geometry, grid: Geometry, outside: float) -> Tensor:
+    """`resample`, of no more of the volume than the crop needs."""
+    part = seen(native, grid)
+    if part.is_empty:
+        return torch.full(grid.shape, outside)
+    return resample(array[part.slices], native.crop(part), grid, outside=outside)
 
 
 def _first_blocks(native: Geometry, grid: Geometry, blocks: np.ndarray) -> np.ndarray:
@@ -119,13 +127,6 @@ def _corners_in(grid: Geometry, native: Geometry) -> np.ndarray:
     """The corners (8, 3) of a grid, its voxels' edges included, in continuous kji of another."""
     ends = np.stack(np.meshgrid(*((-.5, n - .5) for n in grid.shape), indexing="ij"), -1).reshape(-1, 3)
     return native.to_index(grid.to_ras(ends))
-
-
-def _bounds(native: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest RAS of voxel centres."""
-    ends = np.stack(np.meshgrid(*((0, n - 1) for n in native.shape), indexing="ij"), -1).reshape(-1, 3)
-    ras = native.to_ras(ends)
-    return ras.min(0), ras.max(0)
 
 
 def _spread(intensity: Tensor, low: float, high: float) -> Tensor:

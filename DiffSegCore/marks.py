@@ -43,7 +43,7 @@ def marks(prompts: Sequence[Prompt], grid: Geometry) -> list[Mark]:
 
 def line(prompt: Point | Scribble, grid: Geometry) -> np.ndarray:
     """Continuous kji (n, 3) along a scribble, no two further apart than STRIDE; of a point just itself."""
-    corners = grid.to_index(np.atleast_2d(prompt.anchors))
+    corners = grid.to_index(np.array(prompt.places))
     parts = [corners[:1]]
     for a, b in zip(corners, corners[1:]):
         steps = max(1, int(np.ceil(np.abs(b - a).max() / STRIDE)))
@@ -54,7 +54,7 @@ def line(prompt: Point | Scribble, grid: Geometry) -> np.ndarray:
 def region(prompt: BoxPrompt | Lasso, grid: Geometry) -> tuple[Box, np.ndarray]:
     """The box of the grid that a box or lasso touches (empty if none), and the bool mask of its voxels there."""
     half = _half_voxel_mm(grid)
-    corners = np.array(prompt.corners if isinstance(prompt, BoxPrompt) else prompt.ras)
+    corners = np.array(prompt.places)
     room = half if isinstance(prompt, BoxPrompt) else half + prompt.depth_mm / 2
     low, high = corners.min(0) - room, corners.max(0) + room
     at = grid.to_index(np.stack(np.meshgrid(*zip(low, high), indexing="ij"), -1).reshape(-1, 3))
@@ -69,6 +69,30 @@ def region(prompt: BoxPrompt | Lasso, grid: Geometry) -> tuple[Box, np.ndarray]:
         ras = part.to_ras(np.stack([np.full_like(j, k), j, i], -1))
         plane[:] = _in_box(ras, prompt, half) if isinstance(prompt, BoxPrompt) else _in_lasso(ras, prompt, grid)
     return box, covered
+
+
+def core(prompt: Prompt, grid: Geometry) -> tuple[Box, np.ndarray]:
+    """The voxels that a prompt decides for ever, as a box and the bool mask in it: those it runs through, the inside of a negative region.
+
+    A positive region decides nothing alone.
+    """
+    if isinstance(prompt, (BoxPrompt, Lasso)):
+        box, covered = region(prompt, grid)
+        return (box, covered & False) if prompt.inside else (box, covered)
+    at = np.floor(line(prompt, grid) + .5).astype(int)
+    at = at[((at >= 0) & (at < grid.shape)).all(1)]
+    if not len(at):
+        return Box((0, 0, 0), (0, 0, 0)), np.zeros((0, 0, 0), dtype=bool)
+    box = Box(tuple(at.min(0)), tuple(at.max(0) + 1))
+    mask = np.zeros(box.shape, dtype=bool)
+    mask[tuple((at - box.start).T)] = True
+    return box, mask
+
+
+def span(prompt: Prompt) -> np.ndarray:
+    """Lowest and highest RAS (2, 3) of a prompt."""
+    places = np.array(prompt.places)
+    return np.stack([places.min(0), places.max(0)])
 
 
 def _half_voxel_mm(grid: Geometry) -> np.ndarray:
@@ -91,7 +115,7 @@ def _in_lasso(ras: np.ndarray, lasso: Lasso, grid: Geometry) -> np.ndarray:
     along = np.eye(3)[np.abs(normal).argmin()]
     right = np.cross(normal, along) / np.linalg.norm(np.cross(normal, along))
     plane = np.stack([right, np.cross(normal, right)], axis=1)  # (3, 2): the polygon's own axes
-    middle = np.array(lasso.anchors[0])
+    middle = np.array(lasso.middle)
     covered = np.abs((ras - middle) @ normal) <= depth
     covered[covered] = _in_polygon((ras[covered] - middle) @ plane, (np.array(lasso.ras) - middle) @ plane)
     return covered

@@ -37,8 +37,8 @@ class Prompt:
             _put(self, "locked", tuple(sorted({_whole(each, "locked label") for each in self.locked})))
 
     @property
-    def anchors(self) -> tuple[Ras, ...]:
-        """The places that have to lie in the volume."""
+    def places(self) -> tuple[Ras, ...]:
+        """RAS millimetres of all that was drawn."""
         raise NotImplementedError
 
 
@@ -52,7 +52,7 @@ class Point(Prompt):
         _put(self, "ras", _place(self.ras))
 
     @property
-    def anchors(self) -> tuple[Ras, ...]:
+    def places(self) -> tuple[Ras, ...]:
         return (self.ras,)
 
 
@@ -68,7 +68,7 @@ class Scribble(Prompt):
         _put(self, "ras", _places(self.ras, "scribble", least=1))
 
     @property
-    def anchors(self) -> tuple[Ras, ...]:
+    def places(self) -> tuple[Ras, ...]:
         return self.ras
 
 
@@ -87,9 +87,8 @@ class BoxPrompt(Prompt):
             raise BadInput(f"A box has two corners that differ along two axes or more, not {self.corners} mm (RAS).")
 
     @property
-    def anchors(self) -> tuple[Ras, ...]:
-        """The middle: a box may reach over the edge."""
-        return (tuple((a + b) / 2 for a, b in zip(*self.corners)),)
+    def places(self) -> tuple[Ras, ...]:
+        return self.corners
 
 
 @dataclass(frozen=True)
@@ -111,15 +110,19 @@ class Lasso(Prompt):
     @property
     def area_vector(self) -> Ras:
         """Along the plane's normal, as long as the polygon's area in mm2 (Newell's method)."""
-        middle = self.anchors[0]
+        middle = self.middle
         at = [tuple(x - m for x, m in zip(corner, middle)) for corner in self.ras]
         crosses = [(a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]) for a, b in zip(at, (*at[1:], at[0]))]
         return tuple(sum(part) / 2 for part in zip(*crosses))
 
     @property
-    def anchors(self) -> tuple[Ras, ...]:
-        """The middle of the corners."""
-        return (tuple(sum(axis) / len(self.ras) for axis in zip(*self.ras)),)
+    def middle(self) -> Ras:
+        """Of the corners."""
+        return tuple(sum(axis) / len(self.ras) for axis in zip(*self.ras))
+
+    @property
+    def places(self) -> tuple[Ras, ...]:
+        return self.ras
 
 
 KINDS: Mapping[str, type[Prompt]] = {each.kind: each for each in (Point, Scribble, BoxPrompt, Lasso)}

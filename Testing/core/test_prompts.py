@@ -87,4 +87,4 @@ def test_what_lies_outside_the_grid_covers_nothing():
 
 def test_a_prompt_of_no_kind_has_no_place():
     with pytest.raises(NotImplementedError):
-        Prompt(1, 1, True).anchors
+        Prompt(1, 1, True).places

@@ -1,0 +1,78 @@
+"""Where to look next: the largest coherent disagreement among samples of the refiner, in millilitres, and why."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from .crops import crop_grid, paste, reached
+from .draft import Draft
+from .geometry import Geometry
+from .looking import Seen, Sight
+from .prompts import Prompt
+from .volume import Volume
+from .zoom import FILLED, at_least, label_span
+
+AWAY_MM = 10.     # from the object, old or new: beyond, nothing is said
+CHECKED_MM = 8.   # round a prompt of the label nothing is asked again
+WORTH = .02       # nats of disagreement at a voxel that count
+PEAK = .25        # of the largest disagreement: what belongs to one place
+
+
+@dataclass(frozen=True)
+class Place:
+    """ras mm; score: nats of disagreement times millilitres, to compare places; reason: a sentence for the user."""
+
+    ras: tuple[float, float, float]
+    label: int
+    reason: str
+    score: float
+
+
+def whole_look(sight: Sight, draft: Draft, label: int, prompts: Sequence[Prompt], samples: int) -> Seen | None:
+    """Several samples of all of a label in one crop, as fine as it fits; None where the label has no voxel."""
+    if draft.box_of(label).is_empty:
+        return None
+    ends = label_span(draft.box_of(label), sight.native)
+    spacing = at_least(np.ptp(ends, axis=0).max() / (FILLED * min(sight.model.window)), sight.ladder)
+    return sight.look(draft, label, prompts, crop_grid(sight.native, ends.mean(0), spacing, sight.model.window), samples)
+
+
+def uncertainty(seen: Seen | None, native: Geometry) -> Volume:
+    """Entropy in nats, float32, on the volume's grid; 0 further than AWAY_MM from the object."""
+    result = np.zeros(native.shape, dtype=np.float32)  # pages that are never written cost nothing
+    if seen is not None:
+        box = reached(seen.grid, native)
+        result[box.slices] = paste(seen.answer.entropy * near_object(seen), seen.grid, native, box)
+    return Volume(result, native)
+
+
+def place_in(seen: Seen | None, label: int, name: str, prompts: Sequence[Prompt]) -> Place | None:
+    """The place of the largest sum of disagreement; None where samples agree, or prompts lie there already."""
+    if seen is None:
+        return None
+    doubt = (seen.answer.information * near_object(seen)).numpy()
+    ras = seen.grid.to_ras(np.stack(np.indices(doubt.shape), -1))
+    for at in (place for prompt in prompts for place in prompt.places):
+        doubt[np.linalg.norm(ras - at, axis=-1) < CHECKED_MM] = 0
+    pieces, count = ndimage.label(doubt > max(WORTH, PEAK * doubt.max()))
+    if not count:
+        return None
+    sums = ndimage.sum_labels(doubt, pieces, range(1, count + 1))
+    piece = pieces == 1 + int(sums.argmax())
+    at = np.unravel_index(int(np.where(piece, doubt, 0).argmax()), doubt.shape)
+    voxel_ml = float(np.prod(seen.grid.spacing)) / 1000
+    inside = bool(seen.share[at] >= .5)
+    reason = (f"{name}: the samples disagree over {piece.sum() * voxel_ml:.1f} ml, about whether what is "
+              f"{'part of it belongs' if inside else 'left out belongs to it'}.")
+    return Place(tuple(seen.grid.to_ras(at).tolist()), label, reason, float(sums.max() * voxel_ml))
+
+
+def near_object(seen: Seen) -> np.ndarray:
+    """float32 (k, j, i): 1 within AWAY_MM of the object as it was or as it is answered, 0 elsewhere."""
+    inside = ((seen.share >= .5) | (seen.answer.chances >= .5)).numpy()
+    if not inside.any():
+        return np.zeros(inside.shape, np.float32)
+    return (ndimage.distance_transform_edt(~inside, sampling=seen.grid.spacing) <= AWAY_MM).astype(np.float32)
