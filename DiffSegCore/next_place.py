@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from .crops import crop_grid, paste, reached
 from .draft import Draft
@@ -45,7 +47,7 @@ def uncertainty(seen: Seen | None, native: Geometry) -> Volume:
     result = np.zeros(native.shape, dtype=np.float32)  # pages that are never written cost nothing
     if seen is not None:
         box = reached(seen.grid, native)
-        result[box.slices] = paste(seen.answer.entropy * near_object(seen), seen.grid, native, box)
+        result[box.slices] = paste(seen.answer.entropy * near_object(seen), seen.grid, native, box).numpy()
     return Volume(result, native)
 
 
@@ -70,9 +72,9 @@ def place_in(seen: Seen | None, label: int, name: str, prompts: Sequence[Prompt]
     return Place(tuple(seen.grid.to_ras(at).tolist()), label, reason, float(sums.max() * voxel_ml))
 
 
-def near_object(seen: Seen) -> np.ndarray:
-    """float32 (k, j, i): 1 within AWAY_MM of the object as it was or as it is answered, 0 elsewhere."""
+def near_object(seen: Seen) -> Tensor:
+    """bool (k, j, i): within AWAY_MM of the object as it was or as it is answered."""
     inside = ((seen.share >= .5) | (seen.answer.chances >= .5)).numpy()
     if not inside.any():
-        return np.zeros(inside.shape, np.float32)
-    return (ndimage.distance_transform_edt(~inside, sampling=seen.grid.spacing) <= AWAY_MM).astype(np.float32)
+        return torch.from_numpy(inside)
+    return torch.from_numpy(ndimage.distance_transform_edt(~inside, sampling=seen.grid.spacing) <= AWAY_MM)

@@ -288,18 +288,18 @@ class RefinementSession:
     def _shown(self, draft: Draft, box: Box, number: int | None) -> Edit:
         before, self._draft = self._draft, draft
         previous, labels = before.ids[box.slices], draft.ids[box.slices]
-        for label in {*np.unique(previous).tolist(), *np.unique(labels).tolist()}:
-            self._places.pop(label, None)
+        touched = {*np.unique(previous).tolist(), *np.unique(labels).tolist()}
+        self._places = {key: place for key, place in self._places.items() if key[1] not in touched}
         changed, ml = previous != labels, float(np.prod(self._sight.native.spacing)) / 1000
         added = int((changed & (labels > 0)).sum())
         return Edit(box, labels, previous, added * ml, (int(changed.sum()) - added) * ml, number)
 
     def _place(self, label: int) -> Place | None:
         prompts = self._prompts_of(label)
-        if self._places.get(label, ((None,),))[0] != prompts:
+        if (prompts, label) not in self._places:
             seen = whole_look(self._sight, self._draft, label, prompts, PLACE_SAMPLES)
-            self._places[label] = prompts, place_in(seen, label, self.names[label], prompts)
-        return self._places[label][1]
+            self._places[prompts, label] = place_in(seen, label, self.names[label], prompts)
+        return self._places[prompts, label]
 
 
 def _delta(before: Draft, after: Draft, within: Box) -> Delta:

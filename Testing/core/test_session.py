@@ -56,7 +56,11 @@ def drawn(grid: Geometry = geometry()) -> LabelMap:
 
 @pytest.fixture
 def a_session() -> RefinementSession:
-    session = RefinementSession(click_model(shaken=.05), steps=2, device="cpu")
+    return begun()
+
+
+def begun(shaken: float = .05) -> RefinementSession:
+    session = RefinementSession(click_model(shaken=shaken), steps=2, device="cpu")
     session.set_volume(scan(), drawn())
     return session
 
@@ -168,8 +172,7 @@ def test_replaying_the_prompts_gives_the_same_labels(a_session):
             random_prompt(a_session, numbers)
         except BadInput:
             pass
-    twin = RefinementSession(click_model(shaken=.05), steps=2, device="cpu")
-    twin.set_volume(scan(), drawn())
+    twin = begun()
     twin.replay([to_json(prompt) for prompt in a_session.prompts])
     np.testing.assert_array_equal(twin.labels.ids, a_session.labels.ids)
     assert twin.prompts == a_session.prompts
@@ -183,8 +186,7 @@ def test_a_removed_prompt_takes_with_it_what_it_caused_and_no_more(a_session):
     a_session.add_point(ras(10, 13, 12), 1, inside=False)
     a_session.remove(1)
     assert [each.number for each in a_session.prompts] == [2, 3]
-    twin = RefinementSession(click_model(shaken=.05), steps=2, device="cpu")
-    twin.set_volume(scan(), drawn())
+    twin = begun()
     twin.add_point(ras(3, 4, 5), 2, inside=True)
     twin.add_point(ras(10, 13, 12), 1, inside=False)
     np.testing.assert_array_equal(a_session.labels.ids, twin.labels.ids)
@@ -289,21 +291,23 @@ def test_labels_that_were_handed_out_never_change(a_session):
         before.ids[0] = 1
 
 
-def test_uncertainty_lies_round_the_object_and_the_next_place_in_it(a_session):
-    entropy = a_session.uncertainty(1, samples=3)
+def test_uncertainty_lies_round_the_object_and_the_next_place_in_it():
+    session = begun(shaken=.3)
+    entropy = session.uncertainty(1, samples=3)
     assert entropy.geometry == geometry() and 0 < entropy.array.max() <= np.log(2) + 1e-5
     assert not entropy.array[:, :, 32:].any()
-    place = a_session.next_place()
+    place = session.next_place()
     assert place.label in NAMES and NAMES[place.label] in place.reason and place.score > 0
     assert geometry().contains(geometry().to_index(place.ras))
-    assert a_session.next_place(place.label) == place
+    assert session.next_place(place.label) == place
 
 
-def test_a_place_with_a_click_is_not_asked_again(a_session):
-    first = a_session.next_place(1)
-    a_session.lock_others = False
-    a_session.add_point(first.ras, 1, inside=True)
-    second = a_session.next_place(1)
+def test_a_place_with_a_click_is_not_asked_again():
+    session = begun(shaken=.3)
+    first = session.next_place(1)
+    session.lock_others = False
+    session.add_point(first.ras, 1, inside=True)
+    second = session.next_place(1)
     assert second is None or np.linalg.norm(np.subtract(first.ras, second.ras)) >= 8
 
 
