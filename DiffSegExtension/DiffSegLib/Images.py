@@ -50,6 +50,12 @@ def ijkToRasOf(image: slicer.vtkOrientedImageData) -> np.ndarray:
     return toArray(matrix)
 
 
+def geometryOf(image: slicer.vtkOrientedImageData) -> Geometry:
+    """The grid of the voxels that are there. The image must not be empty."""
+    box = boxOf(image)
+    return Geometry(box.stop, ijkToRasOf(image)).crop(box)
+
+
 def toArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 

@@ -92,10 +92,9 @@ def segmentIds(segmentationNode: Any) -> list[str]:
 
 
 def signature(segmentationNode: Any) -> tuple[Any, ...]:
-    """Equal before and after means that no voxel and no segment came, went or changed."""
-    segmentation = segmentationNode.GetSegmentation()
-    return tuple((id, segment.GetLabelValue(), image.GetMTime() if image else 0, image.GetExtent() if image else ())
-                 for id, segment, image in _images(segmentation))
+    """Equal before and after means that no voxel changed; segments without one don't count."""
+    return tuple((id, segment.GetLabelValue(), image.GetMTime(), image.GetExtent())
+                 for id, segment, image in _images(segmentationNode.GetSegmentation()) if image is not None and not boxOf(image).is_empty)
 
 
 def prepare(segmentationNode: Any, volumeNode: Any) -> None:

@@ -1,0 +1,123 @@
+"""What the worker has been told: the volume's frame and the label map, kept in step with the scene whoever changes it."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from DiffSegCore.geometry import Box
+from DiffSegCore.service import Failure
+
+from . import SceneBridge
+from .SceneBridge import SceneLabels
+from .Segmenting import Segmented, sendVolume, volumeState
+from .SessionState import Saved
+from .Task import Asked, Chain
+from .VolumeFrame import VolumeFrame
+
+
+class Mirror:
+    """`labels` are the worker's, clicks that are not accepted included; `frame` is None until it was told of the volume."""
+
+    def __init__(self, ask: Any, volumeNode: Any, segmentationNode: Any) -> None:
+        self._ask, self._volumeNode, self._segmentationNode = ask, volumeNode, segmentationNode
+        self.frame: VolumeFrame | None = None
+        self.labels: SceneLabels | None = None
+        self._told: list[Any] = []  # calls whose answers nobody waits for
+        self._sceneState: tuple[Any, ...] | None = None
+        self._volumeState: tuple[Any, ...] | None = None
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self.labels.ids
+
+    @property
+    def labelIds(self) -> dict[str, int]:
+        """Segment id -> label id."""
+        return dict(self.labels.segments) if self.labels else {}
+
+    @property
+    def segmentIds(self) -> dict[int, str]:
+        return {label: segment for segment, label in self.labelIds.items()}
+
+    @property
+    def isStale(self) -> bool:
+        """Whether the worker knows nothing of the volume as it is now."""
+        return self.frame is None or self._volumeState != volumeState(self._volumeNode)
+
+    @property
+    def sceneChanged(self) -> bool:
+        """Whether somebody else changed a voxel of the segmentation since `sceneIsOurs`."""
+        return self._sceneState != SceneBridge.signature(self._segmentationNode)
+
+    def sceneIsOurs(self) -> None:
+        """The scene now is as this mirror says, apart from what is pending."""
+        self._sceneState = SceneBridge.signature(self._segmentationNode)
+
+    def start(self, saved: Saved | None, last: str) -> Chain:
+        """Give the worker volume and labels; the result is the saved prompts that it took up again."""
+        self.frame = VolumeFrame.of(self._volumeNode, saved.localToSession if saved else None)
+        self.labels = self._read(saved.labelIds if saved else self.labelIds, last)
+        before = volumeState(self._volumeNode)
+        first = self.ids.copy()
+        patches = saved.patches if saved and saved.fits(self.ids.shape) else ()
+        for patch in reversed(patches):
+            patch.revert(first)
+        yield Asked(sendVolume(self._ask, self.frame, first, self.labels.names), 0.0, 0.9)
+        self._volumeState = before
+        self.sceneIsOurs()
+        return (yield from self._replayed(first, saved.prompts)) if patches else ()
+
+    def begun(self, segmented: Segmented) -> None:
+        """The worker has just segmented the volume: it has those labels, and hears of segments that were there before."""
+        self.frame, self._volumeState, self._told = segmented.frame, segmented.volumeState, []
+        self.labels = self._read(segmented.labelIds, "")
+        if not np.array_equal(self.ids, segmented.ids):
+            self.tell("labels", *self._toSend())
+        self.sceneIsOurs()
+
+    def catchUp(self, last: str) -> Chain:
+        """Tell the worker of segments that somebody else changed; the result is whether a voxel differs from before."""
+        labels = self._read(self.labelIds, last)
+        same = np.array_equal(labels.ids, self.ids)
+        if not same or labels.segments != self.labels.segments:
+            self.labels = labels
+            yield Asked(self._ask("labels", *self._toSend()))
+        self.sceneIsOurs()
+        return not same
+
+    def tell(self, name: str, arguments: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """A call whose answer is known already; the worker answers in order, so the next one finds it done."""
+        self._told.append(self._ask(name, arguments, arrays))
+
+    def hear(self) -> None:
+        """If something that was told went wrong, the worker is told everything again at the next call."""
+        told, self._told = self._told, []
+        try:
+            for call in told:
+                if call.poll().done:
+                    call.result()
+                else:
+                    self._told.append(call)
+        except Failure:
+            self.lost()
+
+    def lost(self) -> None:
+        self.frame, self._told = None, []
+
+    def _read(self, known: Mapping[str, int], last: str) -> SceneLabels:
+        return SceneBridge.labelsOf(self._segmentationNode, self._volumeNode, known=known, last=last)
+
+    def _toSend(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"names": {str(id): name for id, name in self.labels.names.items()}}, {"labels": self.ids}
+
+    def _replayed(self, first: np.ndarray, prompts: Sequence[dict[str, Any]]) -> Chain:
+        """The saved prompts again. If they don't lead to what the scene shows, the scene is right, and they are history."""
+        answer, arrays = yield Asked(self._ask("replay", {"prompts": list(prompts)}), 0.9, 1.0)
+        if answer.get("edit"):
+            first[Box(*map(tuple, answer["edit"]["box"])).slices] = arrays["labels"]
+        if np.array_equal(first, self.ids):
+            return tuple(prompts)
+        yield Asked(sendVolume(self._ask, self.frame, self.ids, self.labels.names))
+        return ()

@@ -1,0 +1,281 @@
+"""One volume and one segmentation being corrected: clicks, their preview, what was accepted, undo and redo.
+
+Each answer of the worker is a patch of the label map, so taking back and doing again need no answer: the scene is right at once,
+and the worker is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import numpy as np
+
+from DiffSegCore.errors import BadInput
+from DiffSegCore.geometry import Box
+from DiffSegCore.service import Failure
+
+from . import SceneBridge, SessionState
+from .Edits import Difference, Patch
+from .Mirror import Mirror
+from .Preview import Preview, PreviewNode
+from .Prompts import Places, PromptMarkups, regionOf
+from .Segmenting import Segmented
+from .SegmentWriter import SegmentWriter
+from .Task import Asked, Chain
+
+_ELSEWHERE = "The segmentation was changed elsewhere meanwhile, so the preview was dropped; click again."
+_GONE = "The volume or the segmentation is not there any more; the answer was dropped."
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look next: `ras` in world mm, the segment, and why."""
+
+    ras: tuple[float, float, float]
+    segmentId: str
+    reason: str
+    score: float
+
+
+class Session:
+    """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`."""
+
+    def __init__(self, owner: Any, volumeNode: Any, segmentationNode: Any) -> None:
+        self.owner, self.volumeNode, self.segmentationNode = owner, volumeNode, segmentationNode
+        self.closed, self.pending = False, None
+        self.mirror = Mirror(self._ask, volumeNode, segmentationNode)
+        self._prompts: tuple[dict[str, Any], ...] = ()
+        self._outlived: set[int] = set()  # numbers of prompts older than somebody else's change: replaying can't lead to the scene
+        self._waiting: list[Patch] = []  # answered and shown, not accepted
+        self._done: list[list[Patch]] = []  # one list an accept
+        self._undone: list[list[Patch]] = []
+        self._preview, self._markups = PreviewNode(owner.scene), PromptMarkups(owner.scene)
+        SceneBridge.prepare(segmentationNode, volumeNode)
+        self._writer = SegmentWriter(segmentationNode, volumeNode)
+
+    def isOf(self, volumeNode: Any, segmentationNode: Any) -> bool:
+        return not self.closed and self.volumeNode is volumeNode and self.segmentationNode is segmentationNode
+
+    @property
+    def canUndo(self) -> bool:
+        return bool(self._waiting or self._done)
+
+    @property
+    def canRedo(self) -> bool:
+        return bool(self._undone) and not self._waiting
+
+    @property
+    def stateNode(self) -> Any:
+        return SessionState.find(self.owner.scene, self.volumeNode, self.segmentationNode)
+
+    def prompts(self) -> list[dict[str, Any]]:
+        segments = self.mirror.segmentIds
+        return [{**each, "segmentId": segments.get(each["label"], ""), "name": self._nameOf(segments.get(each["label"], ""))} for each in self._prompts]
+
+    def begun(self, segmented: Segmented) -> None:
+        """The worker has just segmented the volume, and the scene has the result."""
+        self._forgetSteps()
+        self._prompts, self._outlived = (), set()
+        self.mirror.begun(segmented)
+        SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
+
+    def ready(self, segmentId: str = "") -> Chain:
+        """The worker in step with the scene; where segments overlap, the voxels they share count as this one's."""
+        self.mirror.hear()
+        if self.mirror.isStale:
+            self._forgetSteps()
+            self._prompts, self._outlived = (), set()
+            self._prompts = yield from self.mirror.start(SessionState.load(self.stateNode), segmentId)
+            self._show()
+        elif self.mirror.sceneChanged or segmentId and (segmentId not in self.mirror.labelIds or self.mirror.labels.overlapping):
+            if self.mirror.sceneChanged:
+                self.reject()
+            if (yield from self.mirror.catchUp(segmentId)):
+                self._forgetSteps()
+                self._outlived = {each["number"] for each in self._prompts}
+
+    def lost(self) -> None:
+        """The worker is another one: it is told everything with the next call. What was not accepted is gone."""
+        self._forgetSteps()
+        self.mirror.lost()
+
+    def close(self) -> None:
+        """Nothing of it stays in the scene but what was accepted."""
+        self.closed = True
+        self._preview.hide()
+        self._markups.hide()
+        self._writer.close()
+
+    def prompting(self, places: Places, segmentId: str) -> Chain:
+        """The result is the pending Preview, earlier pending clicks included."""
+        if self.segmentationNode.GetSegmentation().GetSegment(segmentId) is None:
+            raise BadInput("The segment is not there any more; choose one in the list.")
+        yield from self.ready(segmentId)
+        prompt = places.prompt(self.mirror.frame, self.mirror.labelIds[segmentId], 0)
+        limits = {"locked": self._locked(segmentId), "region": regionOf(self.owner.region, self.mirror.frame)}
+        edit, labels = yield from self._edit("prompt", {"prompt": prompt, **limits})
+        self._take(edit, labels, (*self._prompts, {**prompt, **limits, "number": edit["number"]}))
+        return self._show()
+
+    def removing(self, number: int) -> Chain:
+        """Without pending clicks the scene changes at once; with them, the removal is shown with them."""
+        yield from self.ready()
+        if number not in [each["number"] for each in self._prompts]:
+            raise BadInput(f"There is no prompt {number} any more; choose one in the list.")
+        edit, labels = yield from self._edit("remove", {"number": number})
+        direct = not self._waiting
+        self._take(edit, labels, tuple(each for each in self._prompts if each["number"] != number))
+        preview = self._show()
+        if direct:
+            self.accept()
+        return preview
+
+    def addSegment(self, name: str) -> str:
+        return self.segmentationNode.GetSegmentation().AddEmptySegment("", name)
+
+    def accept(self) -> bool:
+        if not self._waiting:
+            return False
+        if self.mirror.sceneChanged:
+            self.reject()
+            raise BadInput(_ELSEWHERE)
+        self._write(self._waiting)
+        self._done.append(self._waiting)
+        self._waiting, self._undone = [], []
+        self._wrote()
+        return True
+
+    def reject(self) -> bool:
+        if not self._waiting:
+            return False
+        while self._waiting:
+            self._takeBack(self._waiting.pop())
+        self._show()
+        return True
+
+    def undo(self) -> bool:
+        if self._waiting:
+            self._takeBack(self._waiting.pop())
+            self._show()
+            return True
+        if not self._done or self._outOfStep() or not self._writer.undo():
+            return False
+        self._undone.append(self._done.pop())
+        for patch in reversed(self._undone[-1]):
+            self._takeBack(patch)
+        self._wrote()
+        return True
+
+    def redo(self) -> bool:
+        if not self.canRedo or self._outOfStep() or not self._writer.redo():
+            return False
+        self._done.append(self._undone.pop())
+        for patch in self._done[-1]:
+            patch.apply(self.mirror.ids)
+            self._prompts = patch.promptsAfter
+            self.mirror.tell("redo")
+        self._wrote()
+        return True
+
+    def nextPlace(self, segmentId: str = "") -> Chain:
+        """The result is a Place, or None."""
+        yield from self.ready()
+        answer, _ = yield Asked(self._ask("next_place", {"label": self.mirror.labelIds.get(segmentId)}))
+        place = answer["place"]
+        if self.closed or place is None:
+            return None
+        ras = tuple(self.mirror.frame.toWorld(place["ras"]).tolist())
+        return Place(ras, self.mirror.segmentIds.get(place["label"], ""), place["reason"], place["score"])
+
+    def uncertainty(self, segmentId: str, overlay: Any) -> Chain:
+        """The result is the volume node that shows it."""
+        yield from self.ready(segmentId)
+        _, arrays = yield Asked(self._ask("uncertainty", {"label": self.mirror.labelIds[segmentId]}))
+        self._checkOpen()
+        return overlay.show(self.mirror.frame, arrays["entropy"])
+
+    def _ask(self, name: str, arguments: Any = None, arrays: Any = None) -> Any:
+        self._checkOpen()
+        return self.owner.ask(name, arguments, arrays)
+
+    def _checkOpen(self) -> None:
+        if self.closed:
+            raise Failure("Cancelled", _GONE)
+
+    def _edit(self, name: str, arguments: dict[str, Any]) -> Chain:
+        """An answer that changes labels; if the scene was changed while it was worked out, the worker takes it back."""
+        answer, arrays = yield Asked(self._ask(name, arguments))
+        self._checkOpen()
+        if self.mirror.sceneChanged or self.mirror.isStale:
+            self.mirror.tell("undo")
+            raise BadInput(_ELSEWHERE)
+        return answer["edit"], arrays["labels"]
+
+    def _locked(self, segmentId: str) -> list[int] | None:
+        """Labels that keep their voxels, None for all others; those of checked segments always do."""
+        if self.owner.lockOthers:
+            return None
+        kept = (segment in self.owner.locked or SceneBridge.isChecked(self.segmentationNode, segment) for segment in self.mirror.labelIds)
+        return sorted(label for (segment, label), keep in zip(self.mirror.labelIds.items(), kept) if keep and segment != segmentId)
+
+    def _take(self, edit: dict[str, Any], labels: np.ndarray, prompts: tuple[dict[str, Any], ...]) -> None:
+        box = Box(*map(tuple, edit["box"]))
+        patch = Patch.of(box, self.mirror.ids[box.slices], labels, self._prompts, prompts)
+        patch.apply(self.mirror.ids)
+        self._waiting.append(patch)
+        self._prompts = prompts
+
+    def _takeBack(self, patch: Patch) -> None:
+        patch.revert(self.mirror.ids)
+        self._prompts = patch.promptsBefore
+        self.mirror.tell("undo")
+
+    def _write(self, patches: Sequence[Patch]) -> None:
+        to = self.mirror.frame.geometry.to_index
+        points = [(each["label"], each["inside"], to(each["ras"])) for each in self._prompts
+                  if each["kind"] == "point" and each not in patches[0].promptsBefore]
+        changes = Difference.of(patches, self.mirror.ids).changes(self.mirror.segmentIds, points)
+        changing = {change.segmentId for change in changes}
+        self._writer.write(changes, locked=set(self.mirror.labelIds) - changing)
+
+    def _wrote(self) -> None:
+        """The scene was changed by us: remember how it looks, and keep the session in it."""
+        self.mirror.sceneIsOurs()
+        patches = tuple(patch for step in self._done for patch in step)
+        prompts = tuple(each for each in self._prompts if each["number"] not in self._outlived)
+        SessionState.save(self.owner.scene, self.volumeNode, self.segmentationNode,
+                          SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, patches, prompts))
+        self._show()
+
+    def _show(self) -> Preview | None:
+        """The preview and the prompts as they are now."""
+        self.pending = None
+        if self._waiting:
+            difference = Difference.of(self._waiting, self.mirror.ids)
+            voxelMl = abs(np.linalg.det(self.mirror.frame.geometry.ijk_to_ras[:3, :3])) / 1000
+            new = tuple(each["number"] for each in self._prompts if each not in self._waiting[0].promptsBefore)
+            self.pending = Preview(float(difference.added.sum() * voxelMl), float(difference.removed.sum() * voxelMl), new)
+            self._preview.show(self.volumeNode, self.mirror.frame.local, difference)
+        else:
+            self._preview.hide()
+        self._markups.show(self._prompts, self.mirror.frame)
+        return self.pending
+
+    def _forgetSteps(self) -> None:
+        """Nothing can be accepted or undone any more."""
+        self._waiting, self._done, self._undone = [], [], []
+        self.pending = None
+        self._preview.hide()
+        self._writer.forget()
+
+    def _outOfStep(self) -> bool:
+        """Whether somebody else changed the segmentation: our undo would take their work back, so it is forgotten."""
+        changed = self.mirror.sceneChanged
+        if changed:
+            self._forgetSteps()
+        return changed
+
+    def _nameOf(self, segmentId: str) -> str:
+        segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
+        return segment.GetName() if segment else ""
