@@ -24,7 +24,8 @@ class CorrectPanel:
             (ui.acceptButton, "clicked(bool)", self.accept), (ui.rejectButton, "clicked(bool)", self.reject),
             (ui.undoButton, "clicked(bool)", self.undo), (ui.redoButton, "clicked(bool)", self.redo),
             (ui.removePromptButton, "clicked(bool)", self.removePrompt), (ui.belongsButton, "toggled(bool)", self._onPolarity),
-            (ui.lockBox, "toggled(bool)", self._onLock), (ui.promptList, "currentRowChanged(int)", self._onPrompt)]
+            (ui.lockBox, "toggled(bool)", self._onLock),
+            (ui.fixButton, "contentsCollapsed(bool)", self._onFolded), (ui.promptList, "currentRowChanged(int)", self._onPrompt)]
         for tool in TOOLS:
             button = self._button(tool)
             button.setIcon(Icons.icon(tool))
@@ -55,6 +56,11 @@ class CorrectPanel:
         ui.acceptButton.enabled = ui.rejectButton.enabled = pending and free
         ui.undoButton.enabled, ui.redoButton.enabled = free and self._logic.canUndo, free and self._logic.canRedo
         self._listPrompts()
+
+    def _onFolded(self, folded: bool) -> None:
+        """Unfolding shows all that lies inside, so the preview's row is hidden again where there is none."""
+        if not folded:
+            self._showPreview()
 
     def _listPrompts(self) -> None:
         self.ui.promptList.clear()

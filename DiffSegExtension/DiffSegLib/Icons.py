@@ -24,7 +24,9 @@ def segmentDot(color: tuple[float, float, float], level: str):
     painter.drawPixmap(0, 0, dot(level))
     painter.drawPixmap(18, 0, _drawn(14, tuple(round(255 * part) for part in color), False))
     painter.end()
-    return qt.QIcon(pixmap)
+    icon = qt.QIcon(pixmap)
+    icon.addPixmap(pixmap, qt.QIcon.Selected)  # a selected row must not tint the colours
+    return icon
 
 
 def confidenceLevel(confidence: float | None) -> str:

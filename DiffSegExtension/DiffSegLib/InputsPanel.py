@@ -70,4 +70,6 @@ class InputsPanel:
     def _onDone(self, segmentation: Any) -> None:
         if segmentation is not None and hasattr(segmentation, "GetSegmentation"):
             self.ui.segmentationSelector.setCurrentNode(segmentation)
+        if self._logic.warnings:
+            self._work.say("Note", " ".join(self._logic.warnings))
         self._onSegmented()

@@ -28,14 +28,14 @@ class MeasurePanel:
         """Measure again if the table is open: it reads all voxels, so a closed one costs nothing."""
         if self.ui.measureButton.collapsed:
             return
-        Tables.fill(self.ui.measureTable, [
-            (row.name, Tables.ml(row.ml), Tables.mlRange(*(row.range or (None, None))),
-             "" if row.mean is None else f"{row.mean:.0f}", "" if row.diameterMm is None else f"{row.diameterMm:.0f} mm")
-            for row in self._logic.measure()], right=(1, 2, 3, 4))
+        rows = self._logic.measure()
+        Tables.fill(self.ui.measureTable, map(_cells, rows), right=(1, 2, 3, 4, 5))
         self.ui.exportButton.enabled = self.ui.measureTable.rowCount > 0 and not self._work.busy
 
     def _onFolded(self, folded: bool) -> None:
+        """Unfolding shows all that lies inside, the empty line too."""
         if not folded:
+            self.ui.exportLabel.visible = bool(self.ui.exportLabel.text)
             self.refresh()
 
     def formats(self) -> tuple[str, ...]:
@@ -53,3 +53,11 @@ class MeasurePanel:
 
     def _onExported(self, manifest: Any) -> None:
         self.ui.exportLabel.text = _("Written, with {manifest}.").format(manifest=manifest)
+        self.ui.exportLabel.visible = True
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    """The table's heads say the units."""
+    before = "" if row.automaticMl is None else Tables.number(row.automaticMl)
+    low_high = "" if row.range is None else Tables.numberRange(*row.range)
+    return (row.name, Tables.number(row.ml), low_high, before, *("" if each is None else f"{each:.0f}" for each in (row.mean, row.diameterMm)))

@@ -7,12 +7,13 @@ from typing import Any, Mapping
 
 from slicer.i18n import tr as _
 
-KINDS = ("BadInput", "OutOfMemory", "Crash", "Busy", "Cancelled", "Setup", "Unexpected")
+KINDS = ("Note", "BadInput", "OutOfMemory", "Crash", "Busy", "Cancelled", "Setup", "Unexpected")
 
 
 def advice(kind: str) -> str:
     """What a user can do about an error of this kind; docs/Troubleshooting.md has the same kinds as headings."""
     return {
+        "Note": "",
         "BadInput": "",
         "OutOfMemory": _("Choose the device Processor, close other programs, or crop the volume (module Crop Volume). Nothing was changed."),
         "Crash": _("The worker was started again and your prompts are kept. Nothing was changed. If it happens again, copy the report."),

@@ -39,7 +39,8 @@ class OrgansPanel:
     def refresh(self) -> None:
         """Show the segments as they are now; keeps the selection."""
         table, chosen, rows = self.ui.organTable, self.current, self._logic.organs()
-        Tables.fill(table, [(row.name, Tables.ml(row.ml), Tables.mlRange(*(row.range or (None, None))), "") for row in rows], right=(1, 2))
+        Tables.fill(table, [
+            (row.name, Tables.ml(row.ml), "" if row.range is None else Tables.numberRange(*row.range), "") for row in rows], right=(1, 2))
         before = table.blockSignals(True)
         for number, row in enumerate(rows):
             self._decorate(number, row)

@@ -13,6 +13,11 @@ from . import PackageCheck
 from .PackageCheck import FOUND
 
 TORCH = "torch>=2.4"
+# What the user is told before anything is fetched: megabytes (about) and licence. torch is larger where a graphics card is served.
+ABOUT = {
+    "torch": (200, "BSD-3-Clause"), "monai": (3, "Apache-2.0"), "SimpleITK": (50, "Apache-2.0"), "nibabel": (3, "MIT"), "pydicom": (3, "MIT"),
+    "slicerio": (1, "MIT"), "scipy": (40, "BSD-3-Clause"), "Pillow": (7, "MIT-CMU"), "safetensors": (1, "Apache-2.0"), "tqdm": (1, "MPL-2.0, MIT"),
+}
 FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 SECONDS = 60  # for another Python to answer: a network drive may be slow
 
@@ -24,6 +29,13 @@ class Requirement:
     state: str  # found, missing, broken (files lost) or unfit (another version)
     version: str
     detail: str
+
+    @property
+    def toFetch(self) -> str:
+        """What installing it means: "3 MB, Apache-2.0"; empty where it is there."""
+        megabytes, licence = ABOUT[self.name]
+        more = "+" if self.name == "torch" else ""
+        return "" if self.state == FOUND else f"{megabytes}{more} MB, {licence}"
 
 
 class SetupError(RuntimeError):

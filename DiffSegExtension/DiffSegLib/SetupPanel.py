@@ -47,8 +47,8 @@ class SetupPanel:
         try:
             self.requirements = Requirements.check(python, WorkerPython.command()[1] if python else None)
             missing = Requirements.lacking(self.requirements)
-            text = _("Everything is there.") if not missing else _("{count} of {all} requirements are not met.").format(
-                count=len(missing), all=len(self.requirements))
+            text = _("Everything is there.") if not missing else _("{count} of {all} requirements are not met; about {megabytes} MB are to be fetched, more for a graphics card.").format(
+                count=len(missing), all=len(self.requirements), megabytes=sum(Requirements.ABOUT[each.name][0] for each in missing))
         except Requirements.SetupError as error:
             self.requirements, missing, text = (), (), str(error)
         self.ui.setupLabel.text = text
@@ -58,8 +58,9 @@ class SetupPanel:
             self.ui.setupButton.collapsed = False
 
     def _showRequirements(self) -> None:
-        Tables.fill(self.ui.requirementTable, [(each.name, _(each.state), each.version, each.detail) for each in self.requirements])
+        Tables.fill(self.ui.requirementTable, [(each.name, _(each.state), each.version, each.toFetch) for each in self.requirements])
         for number, each in enumerate(self.requirements):
+            self.ui.requirementTable.item(number, 1).setToolTip(each.detail)
             self.ui.requirementTable.item(number, 1).setIcon(qt.QIcon(Icons.dot(_LEVELS[each.state])))
 
     def showModels(self) -> None:

@@ -33,10 +33,14 @@ def fill(table: Any, rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -
     table.blockSignals(before)
 
 
+def number(ml: float) -> str:
+    """Millilitres with as many digits as a reader needs, without the unit."""
+    return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 1 else f"{ml:.2f}"
+
+
+def numberRange(low: float, high: float) -> str:
+    return f"{number(low)} \u2013 {number(high)}"
+
+
 def ml(value: float) -> str:
-    """Millilitres with as many digits as a reader needs."""
-    return f"{value:.0f} ml" if value >= 100 else f"{value:.1f} ml" if value >= 1 else f"{value:.2f} ml"
-
-
-def mlRange(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{ml(low).removesuffix(' ml')} – {ml(high)}"
+    return number(value) + " ml"

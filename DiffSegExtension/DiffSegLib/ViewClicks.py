@@ -24,12 +24,11 @@ class View:
 
 @dataclass(frozen=True)
 class Stroke:
-    """What was drawn: RAS places in mm along it, whether they belong, and the slice's normal."""
+    """What was drawn: RAS places in mm along it (of a box, two opposite corners), and whether they belong."""
 
     tool: str
     ras: tuple[tuple[float, float, float], ...]
     inside: bool
-    normal: tuple[float, float, float]
 
 
 class ViewClicks:
@@ -90,8 +89,9 @@ class ViewClicks:
             return
         matrix = view.sliceNode.GetXYToRAS()
         ras = tuple(matrix.MultiplyPoint((x, y, 0.0, 1.0))[:3] for x, y in path)
-        normal = tuple(view.sliceNode.GetSliceToRAS().GetElement(row, 2) for row in range(3))
-        self._onStroke(Stroke(tool, ras, self._belongs, normal))
+        if tool == "box":
+            ras = _thick(ras, [view.sliceNode.GetSliceToRAS().GetElement(row, 2) for row in range(3)])
+        self._onStroke(Stroke(tool, ras, self._belongs))
 
     def _keepFromView(self, view: View) -> None:
         for other, tag in self._tags:
@@ -120,6 +120,14 @@ class ViewClicks:
             self._trace = _lineActor(line, _COLORS[self._belongs])
             view.renderer.AddViewProp(self._trace)
         view.interactor.Render()
+
+
+def _thick(corners: tuple[tuple[float, ...], ...], normal: list[float]) -> tuple[tuple[float, float, float], ...]:
+    """A rectangle drawn on a slice, made a box: as deep as its shorter side, the slice in its middle."""
+    first, last = corners
+    along = [b - a for a, b in zip(first, last)]
+    depth = sorted(map(abs, along))[1]  # of the three differences one is about zero, across the slice
+    return tuple(tuple(place + side * depth / 2 * n for place, n in zip(corner, normal)) for corner, side in ((first, -1), (last, 1)))
 
 
 def _moved(path: list[tuple[int, int]]) -> bool:

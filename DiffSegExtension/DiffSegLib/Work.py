@@ -77,7 +77,7 @@ class Work:
         self.ui.messageLabel.text = Messages.sentence(kind, text)
         self.ui.messageRow.visible = True
         # A stop that was asked for, or a wrong click, is no matter for a report.
-        self.ui.copyReportButton.visible = kind not in ("Cancelled", "Busy", "BadInput")
+        self.ui.copyReportButton.visible = kind not in ("Note", "Cancelled", "Busy", "BadInput")
 
     def _onTick(self) -> None:
         if self._task is not None:

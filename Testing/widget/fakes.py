@@ -17,6 +17,7 @@ class Row:
     checked: bool = False
     mean: float | None = None
     diameterMm: float | None = None
+    automaticMl: float | None = None
 
 
 @dataclass
@@ -58,6 +59,7 @@ class FakeLogic:
     given: list[dict[str, Any]] = field(default_factory=list)
     check: tuple[str, str] = ("green", "CT, 0.8 x 0.8 x 1.5 mm, head and neck: suitable.")
     closed: bool = False
+    warnings: tuple[str, ...] = ()
 
     def inputCheck(self, volume: Any, model: str = "") -> tuple[str, str]:
         return self.check

@@ -65,7 +65,7 @@ def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, 
 
 def test_the_table_says_name_volume_and_range(panel):
     panel.refresh()
-    assert [panel.ui.organTable.item(0, column).text() for column in range(3)] == ["Larynx", "31.4 ml", "25.0 – 37.0 ml"]
+    assert [panel.ui.organTable.item(0, column).text() for column in range(3)] == ["Larynx", "31.4 ml", "25.0 – 37.0"]
     assert panel.ui.checkedLabel.text == "0 of 2 checked"
 
 
