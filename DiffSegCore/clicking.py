@@ -1,6 +1,6 @@
 """What one prompt does to the labels: look, as closely as the object wants, keep what belongs to the prompt, and lay it on the volume.
 
-A pure function of draft and prompts: a refused or cancelled prompt costs nothing, and a replay gives the same voxels.
+What happens depends on the labels, the prompts and nothing else, so a replay gives the same voxels.
 """
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from scipy import ndimage
 
 from .crops import crop_grid, paste, reached
-from .draft import NOWHERE, Draft, difference, union
+from .draft import Draft, within
 from .geometry import Box, Geometry
 from .looking import Seen, Sight
 from .marks import core, line, mark, span
 from .progress import Progress, silent
 from .prompt_maps import steering
 from .prompts import BoxPrompt, Lasso, Prompt
-from .zoom import COARSEST_FIRST, at_least, closer_looks, coarser, finer, framing, piece_near, runs_out
+from .zoom import FIRST_MM, at_least, closer_looks, coarser, finer, framing, piece_near, runs_out
 
 MOST_LOOKS = 4  # at one prompt: what a click may cost is bounded
 FELT = .5       # logits: where a prompt pushes no more than this, it is not the reason of a change
@@ -37,11 +37,11 @@ class Held:
     def of(cls, prompt: Prompt, native: Geometry) -> Held:
         return cls(prompt, *core(prompt, native))
 
-    def within(self, box: Box) -> np.ndarray:
+    def mask_in(self, box: Box) -> np.ndarray:
         """The mask on another box."""
         result, shared = np.zeros(box.shape, dtype=bool), self.box.intersect(box)
         if not shared.is_empty:
-            result[_inside(shared, box)] = self.mask[_inside(shared, self.box)]
+            result[within(shared, box)] = self.mask[within(shared, self.box)]
         return result
 
     def binds(self, label: int) -> bool:
@@ -62,19 +62,17 @@ class Found:
         return _grown(self.zone)
 
 
-def clicked(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progress: Progress = silent) -> tuple[Draft, Box]:
-    """A new draft and the tight box in which it differs from the old one; earlier prompts are of any label, oldest first."""
+def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progress: Progress = silent) -> None:
+    """Put what a prompt changes into the draft; earlier prompts are of any label, oldest first."""
     prompts = [each.prompt for each in (*earlier, new) if each.prompt.label == new.prompt.label]
     found = _found(sight, draft, prompts, progress)
-    trial = draft.copy()
-    box = _lay(sight, trial, found.seen, found.grown, new, earlier)
+    _lay(sight, draft, found.seen, found.grown, new, earlier)
     for grid in _closer(sight, found, new.prompt):
         progress(1 - found.left / MOST_LOOKS, "Looking closer")
-        seen = sight.look(trial, new.prompt.label, prompts, grid)
+        seen = sight.look(draft, new.prompt.label, prompts, grid)
         zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
-        box = union(box, _lay(sight, trial, seen, _grown(zone), new, earlier))
-    _decide(trial, new)
-    return trial, difference(draft.ids, trial.ids, union(box, new.box))
+        _lay(sight, draft, seen, _grown(zone), new, earlier)
+    _decide(draft, new)
 
 
 def may_change(ids: np.ndarray, box: Box, prompt: Prompt) -> np.ndarray:
@@ -85,7 +83,7 @@ def may_change(ids: np.ndarray, box: Box, prompt: Prompt) -> np.ndarray:
         free = ~np.isin(ids, prompt.locked)
     if prompt.region is not None:
         inside = np.zeros(box.shape, dtype=bool)
-        inside[_inside(prompt.region.intersect(box), box)] = True
+        inside[within(prompt.region.intersect(box), box)] = True
         free &= inside
     return free
 
@@ -103,7 +101,7 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
     """The look that shows the change whole; it goes coarser where the change leaves the crop, finer where the object is tiny."""
     new, window, found = prompts[-1], sight.model.window, None
     piece = piece_near(draft.ids, new.label, draft.box_of(new.label), sight.native, sight.native.to_index(span(new)))
-    frame = first = framing(piece, span(new), isinstance(new, (BoxPrompt, Lasso)), sight.ladder, window)
+    frame = framing(piece, span(new), isinstance(new, (BoxPrompt, Lasso)), sight.ladder, window)
     for looks in range(1, MOST_LOOKS):
         progress((looks - 1) / MOST_LOOKS, "Looking")
         grid = crop_grid(sight.native, *frame, window)
@@ -111,22 +109,20 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
         zone = pieces_at(seen.changed, _felt(new, grid))
         if found is not None and not zone.any():
             break  # what one look saw and the next did not stays as it was seen
-        found = Found(seen, zone, MOST_LOOKS - looks if grid.spacing[0] > min(first[1], COARSEST_FIRST) else 0)
-        if (frame := _further(sight, seen, zone)) is None:
+        found = Found(seen, zone, MOST_LOOKS - looks if grid.spacing[0] > FIRST_MM else 0)
+        if (frame := _further(sight, found, fresh=piece is None)) is None:
             break
     return found
 
 
-def _further(sight: Sight, seen: Seen, zone: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Where and at which spacing to look again: coarser where the change leaves the crop, finer where the object is tiny."""
-    spacing = seen.grid.spacing[0]
-    box = Box.of(zone)
-    middle = seen.grid.to_ras((np.array(box.start) + box.stop - 1) / 2)
-    if runs_out(zone, seen.grid, sight.native):
-        wanted = coarser(spacing, sight.ladder)
-    else:
-        wanted = finer(box.shape, spacing, sight.native, sight.ladder)
-    return None if wanted is None else (middle, wanted)
+def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:
+    """Where and at which spacing to look again: coarser where the change leaves the crop, finer where a fresh object is tiny."""
+    grid, box, wanted = found.seen.grid, Box.of(found.zone), None
+    if runs_out(found.zone, grid, sight.native):
+        wanted = coarser(grid.spacing[0], sight.ladder)
+    elif fresh:
+        wanted = finer(box.shape, grid.spacing[0], sight.native, sight.ladder)
+    return None if wanted is None else (grid.to_ras((np.array(box.start) + box.stop - 1) / 2), wanted)
 
 
 def _felt(prompt: Prompt, grid: Geometry) -> np.ndarray:
@@ -144,29 +140,28 @@ def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
     return [crop_grid(sight.native, middle, spacing, sight.model.window) for middle in middles]
 
 
-def _lay(sight: Sight, trial: Draft, seen: Seen, zone: np.ndarray, new: Held, earlier: Sequence[Held]) -> Box:
-    """Write what a look changes in its zone, as fine as the volume is, into the draft; the box that may have changed."""
+def _lay(sight: Sight, draft: Draft, seen: Seen, zone: np.ndarray, new: Held, earlier: Sequence[Held]) -> None:
+    """What a look changes in its zone, as fine as the volume is."""
     if not zone.any():
-        return NOWHERE
+        return
     part = Box.of(zone).grow(1).clip(zone.shape)
     grid, label = seen.grid.crop(part), new.prompt.label
     box = reached(grid, sight.native)
-    ids = trial.ids[box.slices]
+    ids = draft.ids[box.slices]
     free = _pasted(zone[part.slices], grid, sight.native, box) & may_change(ids, box, new.prompt)
     for each in earlier:
         if each.binds(label):
-            free &= ~each.within(box)
+            free &= ~each.mask_in(box)
     inside = paste(seen.answer.chances[part.slices], grid, sight.native, box).numpy() >= .5
-    trial.put(box, _with(ids, label, free & inside, free & ~inside))
-    return box
+    draft.put(box, _with(ids, label, free & inside, free & ~inside))
 
 
-def _decide(trial: Draft, new: Held) -> None:
+def _decide(draft: Draft, new: Held) -> None:
     """The prompt's own voxels obey it, whatever was seen."""
-    ids = trial.ids[new.box.slices]
+    ids = draft.ids[new.box.slices]
     own = new.mask & may_change(ids, new.box, new.prompt)
     nothing = np.zeros_like(own)
-    trial.put(new.box, _with(ids, new.prompt.label, *((own, nothing) if new.prompt.inside else (nothing, own))))
+    draft.put(new.box, _with(ids, new.prompt.label, *((own, nothing) if new.prompt.inside else (nothing, own))))
 
 
 def _with(ids: np.ndarray, label: int, added: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -184,8 +179,3 @@ def _grown(zone: np.ndarray) -> np.ndarray:
 
 def _pasted(mask: np.ndarray, grid: Geometry, onto: Geometry, box: Box) -> np.ndarray:
     return paste(torch.from_numpy(mask.astype(np.float32)), grid, onto, box).numpy() >= .5
-
-
-def _inside(box: Box, of: Box) -> tuple[slice, slice, slice]:
-    """Where a box lies in the array of another."""
-    return box.shift([-a for a in of.start]).slices

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from .click_refining import click_refiner
-from .clicking import Held, clicked, may_change
-from .draft import NOWHERE, Delta, Draft, difference, union
+from .clicking import Held, click, may_change
+from .draft import NOWHERE, Delta, Draft, union
 from .errors import BadInput
 from .geometry import Box
 from .history import Entry, History, Step, Trail
@@ -64,6 +64,7 @@ class RefinementSession:
         model.network.to(self.device, memory_format=torch.channels_last_3d).eval()
         self.lock_others, self.locked, self.region = True, set(), None
         self._sight: Sight | None = None
+        self._history = History()
 
     def set_volume(self, volume: Volume, labels: LabelMap | None = None, prediction: Prediction | None = None, *, progress: Progress = silent) -> None:
         """Begin anew on a volume, with these labels, or the prediction's, or none; a prediction also brings what it was unsure of."""
@@ -72,14 +73,13 @@ class RefinementSession:
         for each in filter(None, (labels, prediction and prediction.labels)):
             _check_grid(each, volume)
         self._sight = Sight.of(self.model, volume, prediction, self.steps, self.seed, self.device, progress)
-        draft = Draft.of(labels.ids.copy())
-        self.names = {id: labels.names.get(id, f"label_{id}") for id in sorted({*labels.names, *draft.boxes})}
-        self._start, self._draft, self._history = draft, draft, History()
+        self._draft, self._history = Draft.of(labels.ids.copy()), History()
+        self.names = {id: labels.names.get(id, f"label_{id}") for id in sorted({*labels.names, *self._draft.boxes})}
         self.locked, self.region, self._places = set(), None, {}
 
     @property
     def labels(self) -> LabelMap:
-        """As they are now, read-only; later edits leave this one alone."""
+        """As they are, read-only: later edits show in it. Copy the ids to keep them."""
         ids = self._now.ids.view()
         ids.flags.writeable = False
         return LabelMap(ids, self._sight.native, self.names)
@@ -95,8 +95,7 @@ class RefinementSession:
             raise BadInput(f"There is a label {name!r} already; choose another name." if name else "A label needs a name.")
         known = ORGANS[name].id if name in ORGANS else 0
         label = known if known and known not in self.names else next(n for n in range(FIRST_OWN_ID, 1 << 16) if n not in self.names)
-        if label > np.iinfo(self._now.ids.dtype).max:
-            self._draft = Draft(self._draft.ids.astype(np.uint16), self._draft.boxes)
+        self._widen(label)
         self.names = {**self.names, label: name}
         return label
 
@@ -118,54 +117,51 @@ class RefinementSession:
         if prompt.label in self.locked:
             raise BadInput(f"{self.names[prompt.label]} is locked; unlock it first.")
         self._check_freedom(Held.of(prompt, self._sight.native))
-        draft, trail = self._answered(self._now, self._history.trail, prompt, progress)
-        return self._done(draft, trail, prompt.number)
+        trail = self._answered(self._history.trail, prompt, progress)
+        return self._done(trail[-1].delta, trail, prompt.number)
 
     def set_labels(self, labels: LabelMap) -> Edit:
         """Take over labels that were changed elsewhere, as one step; prompts stay in force."""
-        _check_grid(labels, self._sight.volume)
-        names = {id: labels.names.get(id, self.names.get(id, f"label_{id}")) for id in np.unique(labels.ids).tolist() if id}
-        draft = Draft.of(labels.ids.astype(np.promote_types(labels.ids.dtype, self._now.ids.dtype)))
-        delta = _delta(self._draft, draft, Box.whole(draft.ids.shape))
-        self.names = {**self.names, **labels.names, **names}
-        return self._done(draft, (*self._history.trail, Entry(None, delta)), None)
+        _check_grid(labels, self._now and self._sight.volume)
+        self.names = {**self.names, **labels.names}
+        self._widen(int(labels.ids.max()))
+        delta = Delta.of(Box.whole(labels.ids.shape), self._now.ids, labels.ids)
+        self.names |= {id: f"label_{id}" for id in np.unique(delta.ids(after=True)).tolist() if id and id not in self.names}
+        self._put(delta, after=True)
+        return self._done(delta, (*self._history.trail, Entry(None, delta)), None)
 
     def undo(self) -> Edit | None:
         """Take back the last step: a prompt, a removal, a replay. None where there is none."""
-        if not self._history.done:
-            return None
-        step, draft = self._history.undo(), self._now.copy()
-        draft.undo(step.delta)
-        return self._shown(draft, step.delta.box, step.number)
+        return self._turned(self._history.undo(), after=False) if self._now and self._history.done else None
 
     def redo(self) -> Edit | None:
         """Do again what was undone last. None where nothing was, or something was done since."""
-        if not self._history.undone:
-            return None
-        step, draft = self._history.redo(), self._now.copy()
-        draft.redo(step.delta)
-        return self._shown(draft, step.delta.box, step.number)
+        return self._turned(self._history.redo(), after=True) if self._now and self._history.undone else None
 
     def remove(self, number: int, *, progress: Progress = silent) -> Edit:
         """Take one prompt away with all that it caused: the prompts after it are answered as if it had never been."""
         found = [n for n, entry in enumerate(self._history.trail) if entry.held and entry.prompt.number == number]
         if not found:
             raise BadInput(f"There is no prompt {number}; there are {', '.join(str(each.number) for each in self.prompts) or 'none'}.")
-        draft, trail = self._rewound(found[0])
         later = self._history.trail[found[0] + 1:]
-        for n, entry in enumerate(later):
-            draft, trail = self._again(draft, trail, entry, part(progress, n / len(later), (n + 1) / len(later)))
-        return self._done(draft, trail, number)
+        with self._draft.attempt() as attempt:
+            trail = self._rewound(found[0])
+            for n, entry in enumerate(later):
+                trail = self._again(trail, entry, part(progress, n / len(later), (n + 1) / len(later)))
+            delta = attempt.delta()
+        return self._done(delta, trail, number)
 
     def replay(self, prompts: Iterable[Mapping[str, Any]], *, progress: Progress = silent) -> Edit:
         """Answer these prompts, as `to_json` gives them, from the labels at the start: one step. The same prompts give the same labels."""
         wanted = [from_json(values) for values in prompts]
         for n, prompt in enumerate(wanted):
             self._check(prompt, wanted[:n])
-        draft, trail = self._rewound(0)
-        for n, prompt in enumerate(wanted):
-            draft, trail = self._answered(draft, trail, prompt, part(progress, n / len(wanted), (n + 1) / len(wanted)))
-        return self._done(draft, trail, None)
+        with self._now.attempt() as attempt:
+            trail = self._rewound(0)
+            for n, prompt in enumerate(wanted):
+                trail = self._answered(trail, prompt, part(progress, n / len(wanted), (n + 1) / len(wanted)))
+            delta = attempt.delta()
+        return self._done(delta, trail, None)
 
     def uncertainty(self, label: int, samples: int = 8) -> Volume:
         """Entropy in nats on the volume's grid, of the mean of so many samples; 0 away from the object."""
@@ -188,9 +184,7 @@ class RefinementSession:
         region = self.region and [list(self.region.start), list(self.region.stop)]
         settings = {"names": {str(id): name for id, name in self.names.items()}, "steps": self.steps, "seed": self.seed, "model": self.model.sha256,
                     "lock_others": self.lock_others, "locked": sorted(self.locked), "region": region, "bytes": self._now.ids.dtype.itemsize}
-        empty = Draft(np.zeros_like(self._start.ids))
-        start = _delta(empty, self._start, reduce(union, self._start.boxes.values(), NOWHERE))
-        write_session(Saved(settings, self._sight.native, start, self._history.trail), path)
+        write_session(Saved(settings, self._sight.native, self._first(), self._history.trail), path)
 
     @classmethod
     def restore(cls, path: str | Path, model: Model, volume: Volume, prediction: Prediction | None = None, *, device: str | torch.device = "auto",
@@ -209,11 +203,9 @@ class RefinementSession:
         session.set_volume(volume, LabelMap(ids, volume.geometry, {int(id): name for id, name in settings["names"].items()}), prediction, progress=progress)
         session.lock_others, session.locked = settings["lock_others"], set(settings["locked"])
         session.region = settings["region"] and Box(*settings["region"])
-        draft = session._draft.copy()
         for n, entry in enumerate(saved.trail):
-            draft.redo(entry.delta)
+            session._put(entry.delta, after=True)
             session._history.do(Step(entry.delta, saved.trail[:n], saved.trail[:n + 1], entry.prompt and entry.prompt.number))
-        session._draft = draft
         return session
 
     @property
@@ -258,41 +250,62 @@ class RefinementSession:
             raise BadInput(f"The {prompt.kind} lies in {', '.join(there)}, which is locked; unlock it first." if there else
                            f"The {prompt.kind} lies outside the region to which changes are limited.")
 
-    def _answered(self, draft: Draft, trail: Trail, prompt: Prompt, progress: Progress) -> tuple[Draft, Trail]:
+    def _answered(self, trail: Trail, prompt: Prompt, progress: Progress) -> Trail:
+        """The trail with one prompt more, answered on the draft as it is."""
         held = Held.of(prompt, self._sight.native)
-        new, box = clicked(self._sight, draft, held, [entry.held for entry in trail if entry.held], progress)
-        return new, (*trail, Entry(held, _delta(draft, new, box)))
+        with self._draft.attempt() as attempt:
+            click(self._sight, self._draft, held, [entry.held for entry in trail if entry.held], progress)
+            return (*trail, Entry(held, attempt.delta()))
 
-    def _rewound(self, entries: int) -> tuple[Draft, Trail]:
-        """The draft as it was after so many entries of the trail."""
-        draft = self._now.copy()
+    def _rewound(self, entries: int) -> Trail:
+        """Lead the draft back to where it was after so many entries of the trail."""
         for entry in reversed(self._history.trail[entries:]):
-            draft.undo(entry.delta)
-        return draft, self._history.trail[:entries]
+            self._put(entry.delta, after=False)
+        return self._history.trail[:entries]
 
-    def _again(self, draft: Draft, trail: Trail, entry: Entry, progress: Progress) -> tuple[Draft, Trail]:
+    def _again(self, trail: Trail, entry: Entry, progress: Progress) -> Trail:
         """A later entry on another past: a prompt is answered anew, voxels that were changed elsewhere are changed again."""
         if entry.held:
-            return self._answered(draft, trail, entry.prompt, progress)
-        before, after, new = entry.delta.ids(after=False), entry.delta.ids(after=True), draft.copy()
-        new.put(entry.delta.box, np.where(before != after, after, draft.ids[entry.delta.box.slices]).astype(draft.ids.dtype))
-        return new, (*trail, Entry(None, _delta(draft, new, entry.delta.box)))
+            return self._answered(trail, entry.prompt, progress)
+        before, after, box = entry.delta.ids(after=False), entry.delta.ids(after=True), entry.delta.box
+        with self._draft.attempt() as attempt:
+            self._draft.put(box, np.where(before != after, after, self._draft.ids[box.slices]))
+            return (*trail, Entry(None, attempt.delta()))
 
-    def _done(self, draft: Draft, trail: Trail, number: int | None) -> Edit:
-        """The one place where a session changes by something new."""
-        parts = [entry.delta.box for entry in (*self._history.trail, *trail) if entry not in self._history.trail or entry not in trail]
-        delta = _delta(self._now, draft, difference(self._now.ids, draft.ids, reduce(union, parts, NOWHERE)))
+    def _widen(self, label: int) -> None:
+        """Make room for a label that the draft's numbers cannot hold."""
+        if label > np.iinfo(self._now.ids.dtype).max:
+            self._draft = Draft(self._draft.ids.astype(np.uint16), self._draft.boxes)
+
+    def _put(self, delta: Delta, *, after: bool) -> None:
+        self._draft.put(delta.box, delta.ids(after=after))
+
+    def _first(self) -> Delta:
+        """The labels at the start, as a change of nothing."""
+        draft = Draft.of(self._now.ids.copy())
+        for entry in reversed(self._history.trail):
+            draft.put(entry.delta.box, entry.delta.ids(after=False))
+        box = reduce(union, draft.boxes.values(), NOWHERE)
+        ids = draft.ids[box.slices]
+        return Delta.of(box, np.zeros_like(ids), ids)
+
+    def _done(self, delta: Delta, trail: Trail, number: int | None) -> Edit:
+        """Remember a change that the draft shows already."""
         self._history.do(Step(delta, self._history.trail, trail, number))
-        return self._shown(draft, delta.box, number)
+        return self._shown(delta, number, after=True)
 
-    def _shown(self, draft: Draft, box: Box, number: int | None) -> Edit:
-        before, self._draft = self._draft, draft
-        previous, labels = before.ids[box.slices], draft.ids[box.slices]
+    def _turned(self, step: Step, *, after: bool) -> Edit:
+        self._put(step.delta, after=after)
+        return self._shown(step.delta, step.number, after=after)
+
+    def _shown(self, delta: Delta, number: int | None, *, after: bool) -> Edit:
+        """What changed, for those who show it."""
+        labels, previous = (delta.ids(after=which).astype(self._draft.ids.dtype) for which in (after, not after))
         touched = {*np.unique(previous).tolist(), *np.unique(labels).tolist()}
         self._places = {key: place for key, place in self._places.items() if key[1] not in touched}
         changed, ml = previous != labels, float(np.prod(self._sight.native.spacing)) / 1000
         added = int((changed & (labels > 0)).sum())
-        return Edit(box, labels, previous, added * ml, (int(changed.sum()) - added) * ml, number)
+        return Edit(delta.box, labels, previous, added * ml, (int(changed.sum()) - added) * ml, number)
 
     def _place(self, label: int) -> Place | None:
         prompts = self._prompts_of(label)
@@ -300,11 +313,6 @@ class RefinementSession:
             seen = whole_look(self._sight, self._draft, label, prompts, PLACE_SAMPLES)
             self._places[prompts, label] = place_in(seen, label, self.names[label], prompts)
         return self._places[prompts, label]
-
-
-def _delta(before: Draft, after: Draft, within: Box) -> Delta:
-    box = difference(before.ids, after.ids, within)
-    return Delta.of(box, before.ids[box.slices], after.ids[box.slices])
 
 
 def _check_grid(labels: LabelMap, volume: Volume) -> None:

@@ -10,8 +10,7 @@ from .crops import bounds_ras
 from .geometry import Box, Geometry
 
 FILLED = .6         # of a crop that an object may fill, so that its surroundings are seen
-FIRST_MM = 2.       # for an object that isn't there yet
-COARSEST_FIRST = 3.  # what is wrong with a large object is wrong locally: 48 voxels of 3 mm are 14 cm
+FIRST_MM = 2.       # for an object that isn't there yet, and for large ones: what is wrong with them is wrong somewhere
 NEAR_MM = 10.       # a prompt further than this from every piece of its label begins a new piece
 TINY = 6            # voxels across: an object as small as this wants a finer look
 FEW = 1 << 20       # voxels in which pieces are looked for
@@ -45,15 +44,12 @@ def framing(piece: np.ndarray | None, prompt: np.ndarray, whole: bool, ladder: S
 
     whole: the prompt goes round the object, which is then seen whole; otherwise the crop goes with the prompt where it cannot hold the piece.
     """
-    room = FILLED * min(window)
-    if piece is None and not whole:
-        return prompt.mean(0), at_least(max(FIRST_MM, np.ptp(prompt, axis=0).max() / room), ladder)
     spans = prompt if piece is None else np.concatenate([piece, prompt])
     both = np.stack([spans.min(0), spans.max(0)])
-    spacing = at_least(np.ptp(both, axis=0).max() / room, ladder)
-    if whole or spacing <= COARSEST_FIRST:
-        return both.mean(0), spacing
-    return prompt.mean(0), at_least(max(COARSEST_FIRST, np.ptp(prompt, axis=0).max() / room), ladder)
+    fits, holds_prompt = (at_least(np.ptp(ends, axis=0).max() / (FILLED * min(window)), ladder) for ends in (both, prompt))
+    if whole or piece is not None and fits <= FIRST_MM:
+        return both.mean(0), fits
+    return prompt.mean(0), max(at_least(FIRST_MM, ladder), holds_prompt)
 
 
 def at_least(mm: float, ladder: Sequence[float]) -> float:
