@@ -1,7 +1,8 @@
-"""Which models there are: bundled ones and those in the folder that DIFFSEG_MODELS names."""
+"""Which models there are: bundled ones, and the user's own in the folders that DIFFSEG_MODELS names, else in their home."""
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,22 @@ DEFAULT = "head-neck-ct"
 
 def model_files() -> dict[str, Path]:
     """Model name (the file's stem) -> file; the user's folder wins over a bundled model of the same name."""
-    folders = [resource("Models")] + [Path(part) for part in os.environ.get("DIFFSEG_MODELS", "").split(os.pathsep) if part]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*" + SUFFIX))}
+    return {path.stem: path for folder in (resource("Models"), *own_folders()) for path in sorted(folder.glob("*" + SUFFIX))}
+
+
+def own_folders() -> tuple[Path, ...]:
+    """The folders of the user's models, which may not exist yet: new ones go into the first."""
+    named = tuple(Path(part) for part in os.environ.get("DIFFSEG_MODELS", "").split(os.pathsep) if part)
+    return named or (_data_folder() / "models",)
+
+
+def _data_folder() -> Path:
+    """Where programs keep a user's data on this system."""
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "DiffSeg"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/DiffSeg"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "diffseg"
 
 
 def model_rows() -> list[dict[str, Any]]:
@@ -40,6 +55,22 @@ def find_model(name_or_path: str | Path = DEFAULT) -> Path:
 def load_model(name_or_path: str | Path = DEFAULT) -> Model:
     """Load a model by name or path (weights on the CPU; a Segmenter moves them). BadInput where it is unknown, damaged or doesn't fit."""
     return load_model_file(find_model(name_or_path))
+
+
+def click_model_names() -> list[str]:
+    """Of the models that answer clicks on any structure."""
+    return [row["name"] for row in model_rows() if row.get("clicks")]
+
+
+def load_click_model(name_or_path: str | Path | None = None) -> Model:
+    """As `load_model`; the first that answers clicks where None is given. BadInput where there is none, or it doesn't."""
+    there = click_model_names() if name_or_path is None else [name_or_path]
+    if not there:
+        raise BadInput("There is no model that answers clicks; add one in Setup, or train one with `diffseg train click`.")
+    model = load_model(there[0])
+    if "click" not in model.card:
+        raise BadInput(f"The model {str(name_or_path)!r} does not answer clicks; choose one that does.")
+    return model
 
 
 def _row(name: str, path: Path) -> dict[str, Any]:

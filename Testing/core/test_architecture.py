@@ -18,7 +18,7 @@ FLOORS = (
      "prompts", "marks", "prompt_maps", "crops", "draft", "zoom"},
     {"data", "diffusion"},
     {"networks"},
-    {"model", "registry", "refiner_card"},
+    {"model", "registry", "catalogue", "downloading", "installing", "refiner_card"},
     {"refining", "refined_labels", "click_refining"},
     {"segmenter"},
     {"coordinates", "alignment", "features"},
