@@ -30,12 +30,14 @@ def command() -> tuple[str, dict[str, str]]:
     """
     import slicer
 
-    python = chosen()
-    environment = slicer.util.startupEnvironment() if python else dict(os.environ)
+    from . import ModelFiles
     from .CorePath import coreFolder
 
-    paths = [str(coreFolder()), *([environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else [])]
-    return python or shutil.which("PythonSlicer") or sys.executable, {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+    python = chosen()
+    environment = slicer.util.startupEnvironment() if python else dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(coreFolder()), environment.get("PYTHONPATH"))))
+    environment.setdefault("DIFFSEG_MODELS", str(ModelFiles.folders()[1]))
+    return python or shutil.which("PythonSlicer") or sys.executable, environment
 
 
 def newLogic():
