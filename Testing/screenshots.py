@@ -135,7 +135,7 @@ class Pictures:
         self.ui.measureButton.collapsed = True
 
     def failing(self) -> None:
-        self.panel.work.say("OutOfMemory", "The graphics card has 2.0 GB of memory, this volume needs 3.4 GB.")
+        self.panel.work.say("OutOfMemory", "There was not enough memory; close other programs, crop the volume, or choose the device cpu.")
         self.take("panel-failing", "inputsButton")
 
 

@@ -10,26 +10,18 @@ from slicer.i18n import tr as _
 KINDS = ("Note", "BadInput", "OutOfMemory", "Crash", "Busy", "Cancelled", "Setup", "Unexpected")
 
 
-def advice(kind: str) -> str:
-    """What a user can do about an error of this kind; docs/Troubleshooting.md has the same kinds as headings."""
-    return {
-        "Note": "",
-        "BadInput": "",
-        "OutOfMemory": _("Choose the device Processor, close other programs, or crop the volume (module Crop Volume). Nothing was changed."),
-        "Crash": _("The worker was started again and your prompts are kept. Nothing was changed. If it happens again, copy the report."),
-        "Busy": _("Wait until it is done, or press Cancel."),
-        "Cancelled": _("Nothing was changed."),
-        "Setup": _("Open Setup below: it shows what is missing."),
-        "Unexpected": _("Nothing was changed. Copy the report and ask in the forum."),
-    }[kind if kind in KINDS else "Unexpected"]
-
-
 def sentence(kind: str, text: str) -> str:
-    """The message to show: the worker's own sentence, then what to do."""
-    plain = {"OutOfMemory": _("There is not enough memory for this."), "Crash": _("The worker stopped unexpectedly."),
-             "Busy": _("The worker is still busy."), "Cancelled": _("Stopped."),
-             "Unexpected": _("Something went wrong that should not.")}.get(kind, "")
-    return " ".join(part for part in (text.strip() or plain, advice(kind)) if part)
+    """What to show: the worker's or the logic's own sentence, which says the way out; else what there is to say of the kind."""
+    return text.strip() or {
+        "Note": "",
+        "BadInput": _("That cannot be done with this volume or segmentation."),
+        "OutOfMemory": _("There was not enough memory. Choose the device Processor, close other programs, or crop the volume. Nothing was changed."),
+        "Crash": _("The worker stopped and was started again; your prompts are kept and nothing was changed. If it happens again, copy the report."),
+        "Busy": _("The worker is still busy: wait until it is done, or press Cancel."),
+        "Cancelled": _("Stopped. Nothing was changed."),
+        "Setup": _("Something that DiffSeg needs is missing: open Setup below."),
+        "Unexpected": _("Something went wrong that should not. Nothing was changed; copy the report and ask in the forum."),
+    }[kind if kind in KINDS else "Unexpected"]
 
 
 def report(kind: str, text: str, facts: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Callable, Mapping
 
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 from . import Messages
 
 _TICK_MS = 25
+_log = logging.getLogger(__name__)
 
 
 class Work:
@@ -98,7 +100,9 @@ class Work:
     def _onError(self, error: Any) -> None:
         self._stop()
         kind = getattr(error, "kind", "Unexpected")
-        self.say(kind, str(error) if kind != "Unexpected" else "")
+        if kind == "Unexpected":
+            _log.error("A task failed", exc_info=error)  # for Slicer's error log; a user needs a sentence
+        self.say(kind, "" if kind == "Unexpected" else str(error))
         self.onChange()
 
     def _stop(self) -> None:

@@ -183,20 +183,3 @@ def test_models_are_listed_added_and_deleted_without_pytorch(window, tmp_path, m
         ModelFiles.add(copy)
 
 
-def test_every_message_of_the_catalogue_is_in_the_troubleshooting_page(window):
-    from DiffSegLib import Messages
-
-    page = (EXTENSION.parent / "docs" / "Troubleshooting.md").read_text(encoding="utf-8")
-    for kind in Messages.KINDS:
-        assert f"## {kind}" in page
-        assert Messages.advice(kind) in " ".join(page.split())
-
-
-def test_every_sentence_of_setup_is_in_the_troubleshooting_page(window):
-    """The sentences' fixed beginnings, read from the source."""
-    import re
-
-    page = " ".join((EXTENSION.parent / "docs" / "Troubleshooting.md").read_text(encoding="utf-8").split())
-    source = (EXTENSION / "DiffSegLib" / "Requirements.py").read_text(encoding="utf-8")
-    for beginning in re.findall(r'SetupError\(f?"([^"{]{12,})', source):
-        assert beginning.strip().split(" (")[0] in page, beginning

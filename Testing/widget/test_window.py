@@ -180,8 +180,8 @@ class Failure(Exception):
 def test_an_error_says_what_to_do_and_the_report_names_no_patient(panel, window, withVolume, logic):
     withVolume.SetName("Doe, Jane")
     panel.ui.segmentButton.click()
-    logic.task.error(Failure("OutOfMemory", "The graphics card has 2 GB, this needs 5 GB."))
-    assert "5 GB" in panel.ui.messageLabel.text and "Nothing was changed" in panel.ui.messageLabel.text
+    logic.task.error(Failure("OutOfMemory", "There was not enough memory; choose the device cpu."))
+    assert panel.ui.messageLabel.text == "There was not enough memory; choose the device cpu."
     panel.ui.copyReportButton.click()
     assert "6 x 5 x 4" in window.copied and "5.12.0" in window.copied and "Doe" not in window.copied
     panel.ui.dismissButton.click()
