@@ -78,14 +78,26 @@ class Mirror:
         self.sceneIsOurs()
 
     def catchUp(self, last: str) -> Chain:
-        """Tell the worker of segments that somebody else changed; the result is whether a voxel differs from before."""
+        """Tell the worker of what somebody else changed; the result is whether it begins anew: it does unless only empty segments came."""
         labels = self._read(self.labelIds, last)
-        same = np.array_equal(labels.ids, self.ids)
-        if not same or labels.segments != self.labels.segments:
+        anew = not np.array_equal(labels.ids, self.ids)
+        if anew:
             self.labels = labels
             yield Asked(self._ask("labels", *self._toSend()))
+        else:
+            for segment in labels.segments.keys() - self.labelIds.keys():
+                yield from self._add(segment, labels.names[labels.segments[segment]])
         self.sceneIsOurs()
-        return not same
+        return anew
+
+    def _add(self, segment: str, name: str) -> Chain:
+        """A label for a segment that is new and empty; its number is the worker's choice."""
+        taken = set(self.labels.names.values())
+        unique = next(each for each in (name, *(f"{name} {n}" for n in range(2, 999))) if each not in taken)
+        answer, _ = yield Asked(self._ask("add_label", {"name": unique}))
+        label = answer["label"]
+        ids = self.ids.astype(np.uint16) if label > np.iinfo(self.ids.dtype).max else self.ids
+        self.labels = SceneLabels(ids, {**self.labels.segments, segment: label}, {**self.labels.names, label: unique}, self.labels.overlapping)
 
     def tell(self, name: str, arguments: Mapping[str, Any] | None = None, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """A call whose answer is known already; the worker answers in order, so the next one finds it done."""

@@ -22,7 +22,8 @@ _LABELMAP = "Binary labelmap"
 
 @dataclass(frozen=True, eq=False)
 class SceneLabels:
-    """Segments on a volume's grid: `ids` (K, J, I) uint8 or uint16; `segments` segment id -> label id; `names` label id -> name."""
+    """Segments on a volume's grid: `ids` (K, J, I) uint8 or uint16; `segments` segment id -> label id; `names` label id -> the organ's
+    name where the module made the segment, else the segment's own."""
 
     ids: np.ndarray
     segments: Mapping[str, int]
@@ -75,7 +76,7 @@ def labelsOf(segmentationNode: Any, volumeNode: Any, *, known: Mapping[str, int]
     for image, values in _layers(segmentation, last):
         table = _table(values, numbers, ids.dtype)
         overlapping |= _paint(ids, image, table, grid)
-    names = {id: segmentation.GetSegment(segment).GetName() for segment, id in numbers.items()}
+    names = {id: tagOf(segmentationNode, segment, MADE_BY) or segmentation.GetSegment(segment).GetName() for segment, id in numbers.items()}
     return SceneLabels(ids, numbers, names, overlapping)
 
 

@@ -1,12 +1,15 @@
-"""Edits written into segments, voxel by voxel, through Slicer's own editor logic, with Slicer's own undo.
+"""Edits written into segments, voxel by voxel, through Slicer's own editor logic.
 
-An edit says which voxels change, never what a box looks like: a voxel that isn't named keeps its value, in every segment.
+An edit says which voxels change, never what a box looks like: a voxel that isn't named keeps its value, in every segment. Undo takes
+back those voxels and nothing else. Slicer's undo restores whole segmentations: it would also take away a segment that was added, and
+the name or the tick that was given, since the click.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 import slicer
@@ -17,7 +20,6 @@ from .Images import arrayOf, boxOf, ijkToRasOf, orientedImage
 from .SceneBridge import offsetBetween, segmentIds
 from .VolumeFrame import gridInSegmentation
 
-UNDO_STEPS = 30
 _LABELMAP = "Binary labelmap"
 
 
@@ -37,6 +39,20 @@ class Change:
     mustLack: Sequence[Sequence[float]] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One segment's voxels in a box of its own lattice, before and after a write."""
+
+    segmentId: str
+    lattice: np.ndarray
+    box: Box
+    before: bytes
+    after: bytes
+
+    def mask(self, packed: bytes) -> np.ndarray:
+        return np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=self.box.size).reshape(self.box.shape).astype(bool)
+
+
 class SegmentWriter:
     """Writes into one segmentation. `slicersEditor`: whether to use vtkSlicerSegmentEditorLogic, which Slicer has from 5.10 on."""
 
@@ -45,46 +61,67 @@ class SegmentWriter:
         if slicersEditor is None:
             slicersEditor = hasattr(slicer, "vtkSlicerSegmentEditorLogic")
         self._editor = (_SlicersEditor if slicersEditor else _OwnEditor)(segmentationNode)
+        self._done: list[list[_Piece]] = []
+        self._undone: list[list[_Piece]] = []
 
     def write(self, changes: Iterable[Change], locked: Iterable[str] = ()) -> None:
         """One undo step. No voxel of a `locked` segment changes, and none is given to another segment."""
-        changes = list(changes)
         locked = set(locked)
-        prepared = [(change.segmentId, *self._onLattice(change, locked - {change.segmentId})) for change in changes]
-        self._editor.saveState()
-        pausing = self._node.StartModify()
-        try:
-            for segment, lattice, box, _, removed in prepared:
-                self._editor.remove(segment, lattice, box, removed)
-            for segment, lattice, box, added, _ in prepared:
-                self._editor.add(segment, lattice, box, added)
-        finally:
-            self._node.EndModify(pausing)
+        pieces = [self._piece(change, locked - {change.segmentId}) for change in changes]
+        self._make(pieces, [piece.mask(piece.after) for piece in pieces])
+        self._done.append(pieces)
+        self._undone = []
 
     def undo(self) -> bool:
-        """Back to before the last write, all segments; whether there was one."""
-        return self._editor.undo()
+        """The voxels of the last write as they were before it; whether there was one."""
+        if not self._done:
+            return False
+        self._undone.append(self._done.pop())
+        self._make(self._undone[-1], [piece.mask(piece.before) for piece in self._undone[-1]])
+        return True
 
     def redo(self) -> bool:
-        return self._editor.redo()
+        if not self._undone:
+            return False
+        self._done.append(self._undone.pop())
+        self._make(self._done[-1], [piece.mask(piece.after) for piece in self._done[-1]])
+        return True
 
     def forget(self) -> None:
-        """Drop all undo steps: the segmentation was changed by somebody else, whose work an undo would lose."""
-        self._editor.forget()
+        """Drop all undo steps: somebody else changed the segmentation, and the steps don't fit it any more."""
+        self._done, self._undone = [], []
 
     def close(self) -> None:
         self._editor.close()
 
-    def _onLattice(self, change: Change, locked: set[str]) -> tuple[np.ndarray, Box, np.ndarray, np.ndarray]:
-        """The change on the segment's own lattice, clear of locked segments: lattice, box, added, removed."""
+    def _make(self, pieces: Sequence[_Piece], wanted: Sequence[np.ndarray]) -> None:
+        """Each piece's voxels as wanted; first all that leave, so that what comes finds the place free."""
+        now = [self._occupied({piece.segmentId}, piece.lattice, piece.box) for piece in pieces]
+        pausing = self._node.StartModify()
+        try:
+            for piece, have, want in zip(pieces, now, wanted):
+                self._modify(self._editor.remove, piece, have & ~want)
+            for piece, have, want in zip(pieces, now, wanted):
+                self._modify(self._editor.add, piece, want & ~have)
+        finally:
+            self._node.EndModify(pausing)
+
+    def _modify(self, how: Any, piece: _Piece, mask: np.ndarray) -> None:
+        if mask.any():
+            tight = Box.of(mask)
+            how(piece.segmentId, orientedImage(mask[tight.slices], piece.lattice, tight.shift(piece.box.start).start))
+
+    def _piece(self, change: Change, locked: set[str]) -> _Piece:
+        """The change on the segment's own lattice, clear of locked segments."""
         grid = gridInSegmentation(self._volume, self._node)
         lattice = latticeOf(self._node, change.segmentId, grid)
         to = Geometry((1, 1, 1), lattice)
         box, (added, removed) = _carried(change.box, (change.added, change.removed), grid, to)
-        for places, mask in ((change.mustHave, added), (change.mustLack, removed)):
-            _stamp(mask, box, places, grid, to)
+        for places, mask, other in ((change.mustHave, added, removed), (change.mustLack, removed, added)):
+            _stamp(mask, other, box, places, grid, to)
         added &= ~self._occupied(locked, lattice, box)
-        return lattice, box, added, removed
+        before = self._occupied({change.segmentId}, lattice, box)
+        return _Piece(change.segmentId, lattice, box, _packed(before), _packed(before & ~removed | added))
 
     def _occupied(self, segments: set[str], lattice: np.ndarray, box: Box) -> np.ndarray:
         """Voxels of the box that belong to any of the segments."""
@@ -130,11 +167,15 @@ def _carried(box: Box, masks: Sequence[np.ndarray], grid: Geometry, to: Geometry
     return wide, [mask[k, j, i] & inside for mask in masks]
 
 
-def _stamp(mask: np.ndarray, box: Box, places: Sequence[Sequence[float]], grid: Geometry, to: Geometry) -> None:
+def _packed(mask: np.ndarray) -> bytes:
+    return zlib.compress(np.packbits(mask).tobytes(), 1)
+
+
+def _stamp(mask: np.ndarray, other: np.ndarray, box: Box, places: Sequence[Sequence[float]], grid: Geometry, to: Geometry) -> None:
     for place in places:
         voxel = np.floor(_moved(np.asarray(place, dtype=float), grid.index_map(to)) + 0.5).astype(int) - box.start
         if (voxel >= 0).all() and (voxel < box.shape).all():
-            mask[tuple(voxel)] = True
+            mask[tuple(voxel)], other[tuple(voxel)] = True, False
 
 
 def _moved(places: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -165,8 +206,7 @@ class _SlicersEditor:
     """vtkSlicerSegmentEditorLogic with a parameter node of our own: another module's masks and brushes don't reach in."""
 
     def __init__(self, segmentationNode: Any) -> None:
-        scene = segmentationNode.GetScene()
-        self._node = segmentationNode
+        self._node, scene = segmentationNode, segmentationNode.GetScene()
         self._settings = slicer.vtkMRMLSegmentEditorNode()
         self._settings.SetSaveWithScene(False)
         self._settings.SetHideFromEditors(True)
@@ -176,32 +216,16 @@ class _SlicersEditor:
         self._logic.SetMRMLScene(scene)
         self._logic.SetSegmentEditorNode(self._settings)
         self._logic.SetSegmentationNode(segmentationNode)
-        self._logic.SetMaximumNumberOfUndoStates(UNDO_STEPS)
 
-    def saveState(self) -> None:
-        self._logic.SaveStateForUndo()
+    def add(self, segment: str, image: Any) -> None:
+        self._modify(segment, image, self._logic.ModificationModeAdd)
 
-    def add(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray) -> None:
-        self._modify(segment, lattice, box, mask, self._logic.ModificationModeAdd)
+    def remove(self, segment: str, image: Any) -> None:
+        self._modify(segment, image, self._logic.ModificationModeRemove)
 
-    def remove(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray) -> None:
-        self._modify(segment, lattice, box, mask, self._logic.ModificationModeRemove)
-
-    def _modify(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray, mode: int) -> None:
-        if not mask.any():
-            return
+    def _modify(self, segment: str, image: Any, mode: int) -> None:
         self._settings.SetSelectedSegmentID(segment)
-        image = orientedImage(mask, lattice, box.start)
         self._logic.ModifySegmentByLabelmap(self._node, segment, image, mode, image.GetExtent(), False, False)
-
-    def undo(self) -> bool:
-        return _stepped(self._logic.CanUndo(), self._logic.Undo)
-
-    def redo(self) -> bool:
-        return _stepped(self._logic.CanRedo(), self._logic.Redo)
-
-    def forget(self) -> None:
-        self._logic.ClearUndoState()
 
     def close(self) -> None:
         self._logic.SetSegmentationNode(None)
@@ -211,48 +235,26 @@ class _SlicersEditor:
 
 
 class _OwnEditor:
-    """The same promises on Slicer 5.8, which has neither that logic nor its undo."""
+    """The same on Slicer 5.8, which has not got that logic."""
 
     def __init__(self, segmentationNode: Any) -> None:
         self._node = segmentationNode
-        self._history = slicer.vtkSegmentationHistory()
-        self._history.SetSegmentation(segmentationNode.GetSegmentation())
-        self._history.SetMaximumNumberOfStates(UNDO_STEPS)
 
-    def saveState(self) -> None:
-        self._history.SaveState()
+    def add(self, segment: str, image: Any) -> None:
+        self._merge(segment, image, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX, lambda mask, value: mask * value)
 
-    def add(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray) -> None:
-        self._merge(segment, lattice, box, mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX)
+    def remove(self, segment: str, image: Any) -> None:
+        # The minimum: 0 where voxels leave, the segment's own value elsewhere.
+        self._merge(segment, image, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN, lambda mask, value: (1 - mask) * value)
 
-    def remove(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray) -> None:
-        if mask.any():  # the minimum with 0 where voxels leave, with 1 elsewhere
-            self._merge(segment, lattice, box, ~mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN)
-
-    def _merge(self, segment: str, lattice: np.ndarray, box: Box, mask: np.ndarray, mode: int) -> None:
-        if not mask.any() and mode == slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX:
-            return
+    def _merge(self, segment: str, image: Any, mode: int, values: Callable[[np.ndarray, int], np.ndarray]) -> None:
         segmentation = self._node.GetSegmentation()
         if segmentation.IsSharedBinaryLabelmap(segment):  # merging writes the mask's own numbers, which name a neighbour there
             segmentation.SeparateSegmentLabelmap(segment)
         value = segmentation.GetSegment(segment).GetLabelValue()
-        image = orientedImage((mask * value).astype(np.uint16 if value > 255 else np.uint8), lattice, box.start)
-        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, self._node, segment, mode, image.GetExtent())
-
-    def undo(self) -> bool:
-        return _stepped(self._history.IsRestorePreviousStateAvailable(), self._history.RestorePreviousState)
-
-    def redo(self) -> bool:
-        return _stepped(self._history.IsRestoreNextStateAvailable(), self._history.RestoreNextState)
-
-    def forget(self) -> None:
-        self._history.RemoveAllStates()
+        merged = values(arrayOf(image), value).astype(np.uint16 if value > 255 else np.uint8)
+        modifier = orientedImage(merged, ijkToRasOf(image), boxOf(image).start)
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(modifier, self._node, segment, mode, modifier.GetExtent())
 
     def close(self) -> None:
-        self._history.SetSegmentation(None)
-
-
-def _stepped(possible: bool, step: Any) -> bool:
-    if possible:
-        step()
-    return bool(possible)
+        """Nothing to give back."""

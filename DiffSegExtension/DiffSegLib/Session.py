@@ -46,7 +46,6 @@ class Session:
         self.closed, self.pending = False, None
         self.mirror = Mirror(self._ask, volumeNode, segmentationNode)
         self._prompts: tuple[dict[str, Any], ...] = ()
-        self._outlived: set[int] = set()  # numbers of prompts older than somebody else's change: replaying can't lead to the scene
         self._waiting: list[Patch] = []  # answered and shown, not accepted
         self._done: list[list[Patch]] = []  # one list an accept
         self._undone: list[list[Patch]] = []
@@ -76,7 +75,6 @@ class Session:
     def begun(self, segmented: Segmented) -> None:
         """The worker has just segmented the volume, and the scene has the result."""
         self._forgetSteps()
-        self._prompts, self._outlived = (), set()
         self.mirror.begun(segmented)
         SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
 
@@ -85,7 +83,6 @@ class Session:
         self.mirror.hear()
         if self.mirror.isStale:
             self._forgetSteps()
-            self._prompts, self._outlived = (), set()
             self._prompts = yield from self.mirror.start(SessionState.load(self.stateNode), segmentId)
             self._show()
         elif self.mirror.sceneChanged or segmentId and (segmentId not in self.mirror.labelIds or self.mirror.labels.overlapping):
@@ -93,7 +90,7 @@ class Session:
                 self.reject()
             if (yield from self.mirror.catchUp(segmentId)):
                 self._forgetSteps()
-                self._outlived = {each["number"] for each in self._prompts}
+                SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
 
     def lost(self) -> None:
         """The worker is another one: it is told everything with the next call. What was not accepted is gone."""
@@ -243,9 +240,8 @@ class Session:
         """The scene was changed by us: remember how it looks, and keep the session in it."""
         self.mirror.sceneIsOurs()
         patches = tuple(patch for step in self._done for patch in step)
-        prompts = tuple(each for each in self._prompts if each["number"] not in self._outlived)
         SessionState.save(self.owner.scene, self.volumeNode, self.segmentationNode,
-                          SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, patches, prompts))
+                          SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, patches, self._prompts))
         self._show()
 
     def _show(self) -> Preview | None:
@@ -263,18 +259,20 @@ class Session:
         return self.pending
 
     def _forgetSteps(self) -> None:
-        """Nothing can be accepted or undone any more."""
-        self._waiting, self._done, self._undone = [], [], []
+        """Nothing can be accepted, undone or removed any more: the worker begins anew."""
+        self._waiting, self._done, self._undone, self._prompts = [], [], [], ()
         self.pending = None
         self._preview.hide()
+        self._markups.hide()
         self._writer.forget()
 
     def _outOfStep(self) -> bool:
-        """Whether somebody else changed the segmentation: our undo would take their work back, so it is forgotten."""
-        changed = self.mirror.sceneChanged
-        if changed:
-            self._forgetSteps()
-        return changed
+        """Whether somebody else changed the segmentation: our undo would take their work back, so there is none any more."""
+        if self.mirror.sceneChanged:
+            self._done, self._undone = [], []
+            self._writer.forget()
+            return True
+        return False
 
     def _nameOf(self, segmentId: str) -> str:
         segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)

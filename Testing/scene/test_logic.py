@@ -437,6 +437,46 @@ def test_a_second_worker_goes_on_where_the_first_one_was(logic, volume, segmente
     assert inStep(logic, volume, logic.service) and (shown(logic, volume) != before).any()
 
 
+def test_a_new_segment_leaves_earlier_steps_to_undo(logic, volume, service, segmented):
+    node, brainstem, _ = segmented
+    before = shown(logic, volume)
+    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
+    logic.accept()
+    for name in ("Tumour", "Tumour"):
+        tumour = logic.addSegment(name)
+        logic.click(world(volume, (8, 1, 1)), tumour).wait(SOON)
+        logic.accept()
+        logic.undo()
+    assert [each["number"] for each in logic.prompts()] == [1] and logic.undo()
+    np.testing.assert_array_equal(shown(logic, volume), before)
+    assert inStep(logic, volume, service)
+
+
+def test_export_hands_on_what_the_scene_shows_on_the_files_own_grid(logic, volume, segmented, tmp_path, geometry, addTransform):
+    import json
+
+    node, brainstem, _ = segmented
+    moved = np.eye(4)
+    moved[:3, :3] = turned((0, 0, 30))
+    transform = addTransform(moved)
+    for each in (volume, node):
+        each.SetAndObserveTransformNodeID(transform.GetID())
+    logic.setChecked(brainstem, True)
+    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
+    manifest = logic.export(tmp_path / "out", ("seg.nrrd",)).wait(SOON)
+    written = np.load(tmp_path / "out" / "labels.npz")
+    np.testing.assert_array_equal(written["labels"], shown(logic, volume))
+    np.testing.assert_allclose(written["ijk_to_ras"], geometry.ijk_to_ras)
+    said = json.loads(Path(manifest).read_text())
+    assert said["checked"] == ["brainstem"] and said["names"] == {"1": "brainstem", "5": "esophagus"} and len(said["measured"]) == 2
+
+
+def test_dicom_seg_of_a_volume_without_dicom_files_is_refused_with_the_way_out(logic, volume, segmented, tmp_path):
+    with pytest.raises(Failure, match="DICOM module"):
+        logic.export(tmp_path / "out", ("dicomseg",)).wait(SOON)
+    assert not (tmp_path / "out").exists()
+
+
 def test_closing_leaves_no_node_and_no_observer(logic, volume, segmented, scene, service):
     nodes = {scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes())}
     logic.click(world(volume, (1, 8, 3)), segmented[1]).wait(SOON)

@@ -75,7 +75,7 @@ def test_a_volume_with_colours_is_refused(scene):
 def test_labels_come_back_as_they_went_in(volume, addSegmentation, ids):
     got = SceneBridge.labelsOf(addSegmentation(volume, ids), volume)
     np.testing.assert_array_equal(got.ids, ids)
-    assert got.names == {1: "part 1", 2: "part 2", 3: "part 3"}
+    assert got.names == {1: "part_1", 2: "part_2", 3: "part_3"}
     assert not got.overlapping
 
 

@@ -114,14 +114,18 @@ def test_undo_and_redo_restore_every_voxel_of_every_segment(volume, addSegmentat
     assert not writer.redo()
 
 
-def test_names_and_colours_stay_through_undo(volume, addSegmentation, thirteen, writing):
+def test_undo_takes_back_voxels_and_no_name_tick_or_new_segment(volume, addSegmentation, thirteen, writing):
     node = addSegmentation(volume, thirteen)
     segment = SceneBridge.segmentIds(node)[3]
     writer = writing(node, volume)
     writer.write([change(segment, BOX, np.ones(BOX.shape, bool))])
-    writer.undo()
-    got = node.GetSegmentation().GetSegment(segment)
-    assert got.GetName() == "part 4" and SceneBridge.tagOf(node, segment, SceneBridge.MADE_BY) == "part_4"
+    node.GetSegmentation().GetSegment(segment).SetName("renamed")
+    SceneBridge.setChecked(node, segment, True)
+    new = node.GetSegmentation().AddEmptySegment("", "new")
+    assert writer.undo() and new in SceneBridge.segmentIds(node)
+    assert node.GetSegmentation().GetSegment(segment).GetName() == "renamed" and SceneBridge.isChecked(node, segment)
+    assert SceneBridge.tagOf(node, segment, SceneBridge.MADE_BY) == "part_4"
+    np.testing.assert_array_equal(voxelsOf(node, segment, SHAPE), thirteen == 4)
 
 
 def test_a_new_empty_segment_takes_the_volumes_voxels(volume, scene, writing):

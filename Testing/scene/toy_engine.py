@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any, Mapping
 
@@ -42,7 +43,24 @@ class ToyEngine:
 
     def labels(self, progress, labels, names=None):
         self.names = dict(names or {})
-        return self._step(labels.copy(), [*self.trail, {"labels": labels.copy()}])
+        self.start = self.now = labels.copy()
+        self.trail, self.done, self.undone = [], [], []
+        return {}, {}
+
+    def add_label(self, progress, name):
+        if name in self.names.values():
+            raise BadInput(f"There is a label {name!r} already.")
+        label = next(n for n in range(200, 256) if str(n) not in self.names)
+        self.names[str(label)] = name
+        return {"label": label}, {}
+
+    def export(self, progress, folder, formats, names, geometry, manifest, labels, series=None):
+        from pathlib import Path
+
+        Path(folder).mkdir()
+        np.savez(Path(folder) / "labels.npz", labels=labels, ijk_to_ras=geometry["ijk_to_ras"])
+        (Path(folder) / "manifest.json").write_text(json.dumps({"names": names, "formats": formats, **manifest}))
+        return {"manifest": str(Path(folder) / "manifest.json")}, {}
 
     def prompt(self, progress, prompt, locked=None, region=None):
         if str(prompt["label"]) not in self.names:
@@ -89,7 +107,7 @@ class ToyEngine:
     def _all(self, trail):
         now = self.start
         for each in trail:
-            now = each["labels"] if "labels" in each else self._answered(now, each)
+            now = self._answered(now, each)
         return now
 
     def _answered(self, now, prompt):
