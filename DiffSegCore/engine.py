@@ -18,6 +18,7 @@ import torch
 from . import __version__
 from .confidence import OrganFound, organs_found
 from .errors import BadInput
+from .export import export
 from .geometry import Geometry
 from .input_check import suits
 from .measuring import measured
@@ -25,7 +26,7 @@ from .model import Model, describe_model
 from .plain_values import box_of, grid_of, label_map, plain_box, plain_grid, plain_measured, plain_names, plain_organ
 from .progress import Progress, part, silent
 from .prompts import from_json, to_json
-from .registry import DEFAULT, find_model, load_model, model_rows
+from .registry import DEFAULT, click_model_names, find_model, load_click_model, load_model, model_rows
 from .segmenter import Prediction, Segmenter, usable_device
 from .session import Edit, RefinementSession
 from .volume import LabelMap, Volume
@@ -98,31 +99,24 @@ class Engine:
                   "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry)}
         return result, {"labels": prediction.labels.ids, **({"logits": kept.logits.numpy()} if kept else {})}
 
-    def on_labels(self, progress: Progress, labels: np.ndarray, names: Mapping[str, str] | None = None, box: Sequence[Any] | None = None,
-                  grid: Mapping[str, Any] | None = None, logits: np.ndarray | None = None) -> Answer:
-        """The labels are these now, as they were changed elsewhere: of the whole volume, or of a box [start, stop]. One step that can
-        be undone, told as an edit, once somebody has clicked. With grid and logits they are an automatic result, as `segment` gave it.
+    def on_labels(self, progress: Progress, labels: np.ndarray, names: Mapping[str, str] | None = None, grid: Mapping[str, Any] | None = None,
+                  logits: np.ndarray | None = None) -> Answer:
+        """The labels are these now, as they were changed elsewhere: clicks begin anew on them, with nothing to undo and no prompt in
+        force. With grid and logits they are an automatic result, as `segment` gave it.
         """
-        desk, where = self._needed(), box_of(box)
-        if where is not None:
-            ids, given = self._ready(progress).labels.ids.copy(), labels
-            labels = ids.astype(np.promote_types(ids.dtype, given.dtype))
-            labels[where.slices] = given
-        now = label_map(labels, desk.volume.geometry, names)
+        desk = self._needed()
+        given = label_map(labels, desk.volume.geometry, names)
         if logits is not None:
-            prediction = Prediction(now, torch.from_numpy(logits), grid_of(grid or {}), (), 0.)
-            self._lay(replace(desk, labels=now, prediction=prediction, found=organs_found(prediction)), progress)
-            return _answered(None)
-        if self._session is not None:
-            return _answered(self._session.set_labels(now))
-        self._desk = replace(desk, labels=now)
-        return _answered(None)
+            prediction = Prediction(given, torch.from_numpy(logits), grid_of(grid or {}), (), 0.)
+            desk = replace(desk, prediction=prediction, found=organs_found(prediction))
+        self._lay(replace(desk, labels=given), progress)
+        return {}, {}
 
     def on_click_model(self, progress: Progress, model: str | None = None, device: str = "auto") -> Answer:
         """Which model answers clicks, None for the first that can; what is on the desk is made ready for it."""
-        clicking = _click_model(model), str(usable_device(device))
+        clicking = load_click_model(model), str(usable_device(device))
         desk = self._desk and replace(self._desk, labels=self._now())
-        session = _begun(desk, clicking, progress) if desk else None
+        session = _begun(None, desk, clicking, progress) if desk else None
         self._clicking, self._desk, self._session = clicking, desk, session
         return {"name": clicking[0].card.get("name", ""), "device": clicking[1]}, {}
 
@@ -131,11 +125,11 @@ class Engine:
         return {"label": self._ready(progress).add_label(name)}, {}
 
     def on_prompt(self, progress: Progress, prompt: Mapping[str, Any], locked: Sequence[int] | None = None, region: Sequence[Any] | None = None) -> Answer:
-        """prompt: as `prompts.to_json` gives it, number apart; locked: ids that keep their voxels, None for all others;
+        """prompt: as `prompts.to_json` gives it, but numbered here; locked: ids that keep their voxels, None for all others;
         region: [start, stop] that limits the change. Gives edit, and labels of its box.
         """
         session, asked = self._ready(progress), from_json({"number": 0, **prompt})
-        number = asked.number or 1 + max((each.number for each in session.prompts), default=0)
+        number = 1 + max((each.number for each in session.prompts), default=0)
         limits = {"locked": None if locked is None else tuple(locked), "region": box_of(region)}
         return _answered(session.add(replace(asked, number=number, **limits), progress=progress))
 
@@ -163,9 +157,11 @@ class Engine:
         return {"unit": unit}, {"entropy": np.rint(np.clip(entropy / unit, 0, 255)).astype(np.uint8)}
 
     def on_next_place(self, progress: Progress, label: int | None = None) -> Answer:
-        """place: ras, label, reason, score of what most deserves a look; None where nothing does."""
+        """ras, label, reason and score of what most deserves a look; ras is None where nothing does."""
         place = self._ready(progress).next_place(label, progress=progress)
-        return {"place": place and {"ras": list(map(float, place.ras)), "label": place.label, "reason": place.reason, "score": float(place.score)}}, {}
+        if place is None:
+            return {"ras": None, "label": label, "reason": "", "score": 0.}, {}
+        return {"ras": list(map(float, place.ras)), "label": place.label, "reason": place.reason, "score": float(place.score)}, {}
 
     def on_current(self, progress: Progress) -> Answer:
         """labels as they are now, and their names."""
@@ -180,14 +176,33 @@ class Engine:
         rows = measured(desk.volume, labels) if labels else ()
         return {"rows": [plain_measured(row, before.get(row.size.id)) for row in rows]}, {}
 
+    def on_export(self, progress: Progress, folder: str, formats: Sequence[str] = ("seg.nrrd",), manifest: Mapping[str, Any] | None = None,
+                  series: str | None = None, series_uid: str | None = None, names: Mapping[str, str] | None = None,
+                  labels: np.ndarray | None = None, geometry: Mapping[str, Any] | None = None) -> Answer:
+        """Write the labels given, or as they are now, into a folder; gives the manifest's path. Formats, series and refusals: `export.export`.
+
+        geometry: what the files say of the place of the voxels, where the volume was moved before it was set; None for the volume's.
+        """
+        volume = self._needed().volume
+        if geometry is not None:
+            volume = replace(volume, geometry=grid_of(geometry))
+        now = self._now() if labels is None else label_map(labels, volume.geometry, names)
+        if now is None:
+            raise BadInput("There is nothing to export yet; segment the volume first.")
+        now = replace(now, geometry=volume.geometry)
+        used = [model for model in (self._segmenter and self._segmenter[1].model, self._clicking and self._clicking[0]) if model]
+        said = {"models": [{"name": model.card.get("name", ""), "sha256": model.sha256} for model in used],
+                "prompts": self.on_prompts(progress)[0]["prompts"], **(manifest or {})}
+        return {"manifest": str(export(volume, now, folder, formats, said, series=series, series_uid=series_uid, progress=progress))}, {}
+
     def on_save(self, progress: Progress, path: str) -> Answer:
         self._ready(progress).save(Path(path))
         return {}, {}
 
     def on_restore(self, progress: Progress, path: str) -> Answer:
         """A session that `save` wrote, on the volume that is set."""
-        desk, (model, device) = self._needed(), self._chosen()
-        self._session = RefinementSession.restore(Path(path), model, desk.volume, desk.prediction, device=device, progress=progress)
+        desk, session = self._needed(), self._ready(progress)
+        self._session = RefinementSession.restore(Path(path), session.model, desk.volume, desk.prediction, device=session.device, progress=progress)
         return self.on_prompts(progress)
 
     def _needed(self) -> Desk:
@@ -195,21 +210,21 @@ class Engine:
             raise BadInput("There is no volume; choose one first.")
         return self._desk
 
-    def _lay(self, desk: Desk, progress: Progress) -> None:
-        """A desk for the present one, ready for clicks if a model for them is chosen."""
-        session = _begun(desk, self._clicking, progress) if self._clicking else None
-        self._desk, self._session = desk, session
-
     def _now(self) -> LabelMap | None:
         return self._session.labels if self._session else self._needed().labels
 
-    def _chosen(self) -> tuple[Model, str]:
-        self._clicking = self._clicking or (_click_model(None), "auto")
-        return self._clicking
+    def _lay(self, desk: Desk, progress: Progress) -> None:
+        """A desk for the present one, ready for clicks if there is a model for them."""
+        if self._clicking is None and click_model_names():
+            self._clicking = load_click_model(None), "auto"
+        session = _begun(self._session, desk, self._clicking, progress) if self._clicking else None
+        self._desk, self._session = desk, session
 
     def _ready(self, progress: Progress) -> RefinementSession:
-        desk = self._needed()
-        self._session = self._session or _begun(desk, self._chosen(), part(progress, 0, .5))
+        if self._session is None:
+            desk = self._needed()
+            self._clicking = self._clicking or (load_click_model(None), "auto")
+            self._session = _begun(None, desk, self._clicking, progress)
         return self._session
 
     def _segmenter_of(self, model: str, device: str, refine: bool, progress: Progress) -> Segmenter:
@@ -221,21 +236,13 @@ class Engine:
         return self._segmenter[1]
 
 
-def _begun(desk: Desk, clicking: tuple[Model, str], progress: Progress) -> RefinementSession:
-    session = RefinementSession(clicking[0], device=clicking[1])
+def _begun(present: RefinementSession | None, desk: Desk, clicking: tuple[Model, str], progress: Progress) -> RefinementSession:
+    """A session on the desk: the present one if the model is the same, as it knows the volume already."""
+    progress(0., "Preparing the volume for clicks")
+    same = present is not None and present.model is clicking[0]
+    session = present if same else RefinementSession(clicking[0], device=clicking[1])
     session.set_volume(desk.volume, desk.labels, desk.prediction, progress=progress)
     return session
-
-
-def _click_model(name: str | None) -> Model:
-    if name is None:
-        name = next((row["name"] for row in model_rows() if row.get("clicks")), None)
-    if name is None:
-        raise BadInput("There is no model that answers clicks; add one in Setup, or train one with `diffseg train click`.")
-    model = load_model(name)
-    if "click" not in model.card:
-        raise BadInput(f"The model {name!r} does not answer clicks; choose one that does.")
-    return model
 
 
 def _answered(edit: Edit | None) -> Answer:

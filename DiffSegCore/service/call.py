@@ -30,6 +30,7 @@ class Call:
         """inner: the service asks it for itself, to restore a session."""
         self.number, self.name, self.arguments, self.blocks, self.inner = number, name, dict(arguments), dict(blocks), inner
         self.deadline: float | None = None  # when patience with a cancelled call ends
+        self.taken = False  # whether a worker has begun with it
         self._service, self._fraction, self._stage = service, 0.0, "Waiting"
         self._answer: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None
         self._failure: Failure | None = None

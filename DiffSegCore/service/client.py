@@ -23,6 +23,7 @@ from .pythons import environment, find_python
 log = logging.getLogger(__name__)
 ENGINE = "DiffSegCore.engine:Engine"
 GRACE_S = 1.7  # how long a cancelled call may take to stop by itself; with the killing it is below two seconds
+MOST_TRIES = 3
 LOST = "The session could not be restored after the worker ended; choose the volume and its segments again."
 
 
@@ -129,7 +130,7 @@ class Service:
             self._take(message)
         overdue = self._current is not None and self._current.deadline is not None and time.monotonic() > self._current.deadline
         if overdue:
-            self._settle(self._current, Failure("Cancelled", "Stopped, as asked; the worker is being restarted."))
+            self._refused(self._current, Failure("Cancelled", "Stopped, as asked; the worker is being restarted."))
         if overdue or self._worker.gone:
             self._replace()
         if self._worker is not None and self._worker.ready and self._current is None and self._queue:
@@ -161,15 +162,17 @@ class Service:
         call = self._current
         if call is None or message["call"] != call.number:  # the last words of a call that was given up
             return
+        call.taken = True
         if "progress" in message:
             call.report(message["progress"], message["stage"])
-        elif "error" in message:
-            failure = Failure(message["error"], message["text"])
-            self._settle(call, failure)
+        elif "error" not in message:
+            self._succeed(call, message["result"], message["arrays"])
+        elif (failure := Failure(message["error"], message["text"])).spoils and call.inner:
+            self._worker.gone, self._worker.why = True, failure.text
+        else:
+            self._refused(call, failure)
             if failure.spoils:
                 self._worker.gone, self._worker.why = True, failure.text
-        else:
-            self._succeed(call, message["result"], message["arrays"])
 
     def _succeed(self, call: Call, result: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._current = None
@@ -181,30 +184,47 @@ class Service:
                 log.warning("the session will not survive the end of its worker: %s", failure.text)
         call.succeed(result, arrays)
 
-    def _settle(self, call: Call, failure: Failure) -> None:
-        """The running call has failed. A restoring that fails is tried once more if the worker ended in it, else the session is lost."""
-        self._current = None
-        self._vain += call.inner
-        if call.inner and (not failure.spoils or self._vain > 1):
+    def _refused(self, call: Call, failure: Failure) -> None:
+        """The running call has failed; where that was one of the restoring, the session is lost."""
+        self._current, self._vain = None, 0
+        if call.inner:
             log.error("the session is lost: %s failed (%s)", call.name, failure.text)
             self._journal.clear()
             self._fail_all(Failure("Crash", LOST))
-        elif not call.inner:
+        else:
             self._fail(call, failure)
 
     def _replace(self) -> None:
-        """The worker is gone or has to go: another one, that hears the journal before anything else."""
+        """The worker is gone or has to go: another one, that hears the journal before anything else.
+
+        A call that the old one had begun has failed; one that it never took is asked again. A worker that ends before it has
+        answered anything is tried MOST_TRIES times.
+        """
         worker, self._worker = self._worker, None
         worker.end()
-        failure = Failure("Crash", worker.why or "The worker ended.")
-        if self._current is not None:
-            self._settle(self._current, failure)
-        if not worker.came_up:
-            self._fail_all(failure)
+        failure, call = Failure("Crash", worker.why or "The worker ended."), self._current
+        self._current = None
+        if call is not None and call.taken and not call.inner:
+            self._vain = 0
+            self._fail(call, failure)
+        else:
+            self._vain += 1
+            if call is not None and not call.inner:
+                self._queue.appendleft(call)
+        if not worker.came_up or self._vain >= MOST_TRIES:
+            self._abandon(call, failure)
             return
         self.restarts += 1
         log.warning("the worker is replaced: %s", worker.why or "a call had to be stopped")
         self._revive()
+
+    def _abandon(self, call: Call | None, failure: Failure) -> None:
+        """No worker until somebody asks again; a session that ends every worker isn't tried again."""
+        self._vain = 0
+        if call is not None and call.inner:
+            self._journal.clear()
+            failure = Failure("Crash", LOST)
+        self._fail_all(failure)
 
     def _revive(self) -> None:
         waiting = [call for call in self._queue if not call.inner]

@@ -80,6 +80,7 @@ class InsideWorker:
         while (call := self._calls.get()) is not None:
             number, name, arguments, arrays = call
             try:
+                self._report(number, 0.0, "Working")
                 answering = answering or load_engine(engine)
                 result, given = answering.call(name, arguments, arrays, lambda fraction, stage: self._report(number, fraction, stage))
                 plain = json.loads(json.dumps(result))  # what would not survive the way to a process, fails here too

@@ -52,11 +52,9 @@ class Journal:
         if entry.name == "set_volume":
             self._begin("set_volume", entry)
         elif entry.name == "segment" and "labels" in arrays:  # minutes of work: its answer is kept, not asked for again
+            entry.free()
             again = {key: answer[key] for key in ("names", "grid") if key in answer}
-            self._begin("segment", self._instead(entry, again, arrays, keeper))
-        elif entry.name == "labels" and answer.get("edit"):  # of a whole volume, the part that changed is enough
-            again = {**entry.arguments, "box": answer["edit"]["box"]}
-            self._edits.append(self._instead(entry, again, arrays, keeper))
+            self._begin("segment", Entry("labels", again, {key: keeper.put(array) for key, array in arrays.items()}))
         elif entry.name == "labels":
             self._begin("labels", entry)
         elif entry.name == "click_model" and not self._edits:
@@ -82,9 +80,3 @@ class Journal:
             self._begun["click_model"] = chosen[-1]
         self._edits = []
         self._begun[name] = entry
-
-    @staticmethod
-    def _instead(entry: Entry, arguments: dict[str, Any], arrays: Mapping[str, np.ndarray], keeper: Keeper) -> Entry:
-        """The call that brings the same labels back without computing them."""
-        entry.free()
-        return Entry("labels", arguments, {key: keeper.put(array) for key, array in arrays.items()})

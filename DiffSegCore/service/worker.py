@@ -54,6 +54,7 @@ class Worker:
 
     def _outcome(self, engine: Any, call: Mapping[str, Any]) -> dict[str, Any]:
         try:
+            self.say({"call": call["call"], "progress": 0.0, "stage": "Working"})  # from here on, to end this process is to fail; before, not
             arrays = {key: self._given(call["name"], block) for key, block in call["arrays"].items()}
             result, found = engine.call(call["name"], call["arguments"], arrays, Pulse(self, call["call"]))
             blocks = {key: create(name, array) for name, (key, array) in zip(call["answers"], found.items())}

@@ -82,6 +82,11 @@ class Broken(StandIn):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 
+class Stillborn(StandIn):
+    def __init__(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _fill_memory() -> None:
     """What is allowed is little more than what is used: filling all of a machine takes long, and others with it."""
     import resource

@@ -189,8 +189,8 @@ def test_a_worker_killed_while_it_restores_the_session_is_replaced_again(running
     running.call("prompt", {"add": 5, "slowly": 0.5})
     os.kill(running.pid, signal.SIGKILL)
     call = running.submit("labels_of")
-    while running.restarts == 0 or not running.worker.ready or "Restoring" not in call.poll().stage:
-        call.poll()
+    while "Restoring" not in call.poll().stage:
+        time.sleep(0.001)
     os.kill(running.pid, signal.SIGKILL)
     assert (call.result()[1]["labels"] == 8).all() and running.restarts == 2
 
@@ -266,12 +266,12 @@ def test_nothing_is_left_of_a_closed_service():
 
 
 CLIENT = """
-import os, sys, numpy as np
+import os, sys, time, numpy as np
 from DiffSegCore.service import Service
 one = Service(engine="stand_in:StandIn")
 one.call("set_volume", arrays={"image": np.zeros((64, 64, 64), np.int16)})
 call = one.submit("prompt", {"add": 1, "deaf": 20})
-while not call.poll().stage.startswith("prompt"): pass
+while not call.poll().stage.startswith("prompt"): time.sleep(.01)
 print(one.pid, one._blocks.prefix, flush=True)
 %s
 """
@@ -293,3 +293,10 @@ def test_the_client_needs_numpy_only_and_no_executable_of_its_own():
     run = subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "ONE": sys.executable},
                          capture_output=True, text=True, timeout=60)
     assert run.stdout.split("\n")[0] == "True []", run.stderr
+
+
+def test_a_worker_that_ends_before_it_answers_anything_is_not_tried_for_ever():
+    with service(engine="stand_in:Stillborn") as one:
+        told = failure(one, "hello")
+        assert told.kind == "Crash" and one.restarts <= 2
+        assert failure(one, "hello").kind == "Crash"
