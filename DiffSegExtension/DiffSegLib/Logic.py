@@ -26,7 +26,8 @@ class Logic:
     """`scene`: slicer.mrmlScene where None. `service`: a Service, or what makes one when it is first needed; inside this process where None.
 
     lockOthers: whether clicks leave all other segments alone; else only `locked` ones (segment ids), and checked ones always.
-    region: a markups ROI node that limits all change, or None. warnings: what the model said about the last volume.
+    region: a markups ROI node that limits all change, or None. clickModel, device: what answers clicks and where, None for the first
+    model that can. warnings: what the model said about the last volume.
     """
 
     def __init__(self, scene: Any = None, service: Any = None) -> None:
@@ -34,6 +35,7 @@ class Logic:
 
         self.scene = scene or slicer.mrmlScene
         self.lockOthers, self.locked, self.region = True, set(), None
+        self.clickModel, self.device = None, "auto"
         self.warnings: tuple[str, ...] = ()
         self._service, self._makeService = (None, service) if callable(service) else (service, lambda: Service(inside=True))
         self._session: Session | None = None

@@ -39,12 +39,13 @@ class Place:
 
 
 class Session:
-    """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`."""
+    """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`, `clickModel`, `device`."""
 
     def __init__(self, owner: Any, volumeNode: Any, segmentationNode: Any) -> None:
         self.owner, self.volumeNode, self.segmentationNode = owner, volumeNode, segmentationNode
         self.closed, self.pending = False, None
         self.mirror = Mirror(self._ask, volumeNode, segmentationNode)
+        self._model: tuple[str | None, str] = (None, "auto")  # which one the worker answers clicks with, and where
         self._prompts: tuple[dict[str, Any], ...] = ()
         self._waiting: list[Patch] = []  # answered and shown, not accepted
         self._done: list[list[Patch]] = []  # one list an accept
@@ -81,6 +82,8 @@ class Session:
     def ready(self, segmentId: str = "") -> Chain:
         """The worker in step with the scene; where segments overlap, the voxels they share count as this one's."""
         self.mirror.hear()
+        if self._model != (self.owner.clickModel, self.owner.device):
+            yield from self._chooseModel()
         if self.mirror.isStale:
             self._forgetSteps()
             self._prompts = yield from self.mirror.start(SessionState.load(self.stateNode), segmentId)
@@ -96,6 +99,7 @@ class Session:
         """The worker is another one: it is told everything with the next call. What was not accepted is gone."""
         self._forgetSteps()
         self.mirror.lost()
+        self._model = (None, "auto")
 
     def close(self) -> None:
         """Nothing of it stays in the scene but what was accepted."""
@@ -191,6 +195,14 @@ class Session:
         _, arrays = yield Asked(self._ask("uncertainty", {"label": self.mirror.labelIds[segmentId]}))
         self._checkOpen()
         return overlay.show(self.mirror.frame, arrays["entropy"])
+
+    def _chooseModel(self) -> Chain:
+        """Another click model: what the one before did is taken as it is."""
+        model, device = self.owner.clickModel, self.owner.device
+        self.reject()
+        yield Asked(self._ask("click_model", {"model": model, "device": device}))
+        self._forgetSteps()
+        self._model = (model, device)
 
     def _ask(self, name: str, arguments: Any = None, arrays: Any = None) -> Any:
         self._checkOpen()
