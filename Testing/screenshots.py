@@ -106,6 +106,7 @@ class Pictures:
         self.take("panel-ready", "inputsButton")
 
     def segmenting(self) -> None:
+        self.panel.setup.check()
         self.ui.segmentButton.click()
         self.panel.work._started -= 9
         self.logic.task.progress(0.62, "Looking for organs")

@@ -41,8 +41,14 @@ class SetupPanel:
     def ready(self) -> bool:
         return bool(self.requirements) and not Requirements.lacking(self.requirements)
 
+    def makeReady(self) -> bool:
+        """Whether the worker has what it needs; looks again where it had not, and unfolds this section where it has not."""
+        if not self.ready:
+            self.check()
+        return self.ready
+
     def check(self) -> None:
-        """Look at what is there and show it; opens this section where something is missing. SetupError becomes the line at its top."""
+        """Look at what is there and show it; unfolds this section where something is missing. SetupError becomes the line at its top."""
         python = WorkerPython.chosen()
         try:
             self.requirements = Requirements.check(python, WorkerPython.command()[1] if python else None)
@@ -72,7 +78,7 @@ class SetupPanel:
         self._onModel()
 
     def _onFolded(self, folded: bool) -> None:
-        if not folded:
+        if not folded and not self.requirements:
             self._onCheck()
 
     def _onCheck(self, _checked: bool = False) -> None:

@@ -33,11 +33,12 @@ class Widget(VTKObservationMixin):
         self.organs = OrgansPanel(self.ui, self.logic, self.work, self.correct.select)
         self.measure = MeasurePanel(self.ui, self.logic, self.work)
         self.shortcuts = Shortcuts(self._actions())
-        self.work.onChange = self.refresh
+        self.work.onChange, self.work.isReady = self.refresh, self.setup.makeReady
         self.inputs.showModels(ModelFiles.segmenting())
         self._followScene()
         # Last: the selectors say at once which nodes there are.
         self._root.setMRMLScene(slicer.mrmlScene)
+        self.inputs.restore()
         self.inputs.check()
         self._onInputs()
 
@@ -56,6 +57,7 @@ class Widget(VTKObservationMixin):
         if not self.setup.requirements:
             self.setup.check()
             self.setup.showModels()
+        self.inputs.chooseSomething()
         self.refresh()
 
     def exit(self) -> None:
@@ -102,6 +104,8 @@ class Widget(VTKObservationMixin):
         self.correct.putAway()
 
     def _onSceneEnd(self, _scene: Any, _event: Any) -> None:
+        self.inputs.restore()
+        self.inputs.check()
         self._onInputs()
 
     def _onInputs(self) -> None:

@@ -22,6 +22,7 @@ class Work:
     def __init__(self, ui: Any, facts: Callable[[], Mapping[str, Any]]) -> None:
         self.ui, self._facts = ui, facts
         self.onChange: Callable[[], None] = lambda: None
+        self.isReady: Callable[[], bool] = lambda: True  # asked before a task starts
         self._task: Any = None
         self._started, self._problem = 0.0, ("", "")
         self._timer = qt.QTimer()
@@ -46,12 +47,15 @@ class Work:
         return self._task is not None
 
     def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True) -> bool:
-        """Start `start(onProgress, onDone, onError)`, a call of the logic; False where another task is running.
+        """Start `start(onProgress, onDone, onError)`, a call of the logic; False where another task is running or something is missing.
 
         bar: show the progress bar; a click is too short for one.
         """
         if self.busy:
             self.say("Busy", "")
+            return False
+        if not self.isReady():
+            self.say("Setup", "")
             return False
         self.ui.messageRow.visible = False
         self._started = time.monotonic()

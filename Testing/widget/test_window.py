@@ -63,6 +63,19 @@ def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, 
     assert panel.ui.progressRow.isHidden()
 
 
+def test_where_something_is_missing_segment_leads_to_setup(panel, withVolume, logic, monkeypatch):
+    from DiffSegLib import PackageCheck
+
+    missing = {"name": "torch", "wanted": ">=2.4", "state": "missing", "version": "", "detail": "not installed"}
+    real = PackageCheck.check
+    monkeypatch.setattr(PackageCheck, "check", lambda requirement: missing if requirement.startswith("torch") else real(requirement))
+    panel.ui.segmentButton.click()
+    assert "segment" not in [call[0] for call in logic.calls]
+    assert not panel.ui.setupButton.collapsed and "Setup" in panel.ui.messageLabel.text
+    assert panel.ui.setupLabel.text.startswith("1 of 10") and panel.ui.installButton.enabled
+    assert [panel.ui.requirementTable.item(0, column).text() for column in (0, 1, 3)] == ["torch", "missing", "200+ MB, BSD-3-Clause"]
+
+
 def test_the_table_says_name_volume_and_range(panel):
     panel.refresh()
     assert [panel.ui.organTable.item(0, column).text() for column in range(3)] == ["Larynx", "31.4 ml", "25.0 – 37.0"]

@@ -109,6 +109,27 @@ def test_closing_the_scene_in_the_middle_of_a_task_leaves_an_empty_window(panel,
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
+def test_a_saved_scene_opens_with_the_same_choices_and_segments(panel, scene, segmented, spin, tmp_path):
+    import slicer
+
+    panel.ui.deviceSelector.setCurrentIndex(1)
+    names = (panel.inputs.volume.GetName(), segmented.GetName())
+    assert scene.WriteToMRB(str(tmp_path / "work.mrb"), None) is not False
+    scene.Clear()
+    assert panel.inputs.volume is None and panel.ui.organTable.rowCount == 0
+    scene.ReadFromMRB(str(tmp_path / "work.mrb"), False)
+    assert (panel.inputs.volume.GetName(), panel.inputs.segmentation.GetName()) == names
+    assert panel.ui.deviceSelector.currentData == "cpu"
+    assert panel.ui.organTable.rowCount == 2
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_opening_the_module_takes_the_first_volume_that_is_an_image(panel, scene, volume):
+    scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "A label map")
+    panel.enter()
+    assert panel.inputs.volume.GetName() == volume.GetName()
+
+
 def test_the_registered_module_opens_the_same_window(window, frame, scene, monkeypatch):
     import DiffSeg
     from DiffSegLib import WorkerPython
