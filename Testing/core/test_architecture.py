@@ -24,7 +24,7 @@ FLOORS = (
     {"coordinates", "alignment", "features"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "export", "training", "session",
      "confidence", "measuring", "input_check"},
-    {"demo", "plain_values", "engine", "service", "batch"},
+    {"demo", "plain_values", "engine", "service", "batch", "click_evaluation"},
     {"cli", "__main__"},
 )
 STRANGERS = ({"data", "diffusion"}, {"training", "session"})
