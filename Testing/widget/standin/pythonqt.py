@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import types
+from functools import lru_cache
 from typing import Any, Callable, Mapping
 
 import shiboken6
@@ -122,6 +123,7 @@ def has_property(target: QtCore.QObject, name: str) -> bool:
     return target.metaObject().indexOfProperty(name) >= 0
 
 
+@lru_cache(maxsize=None)
 def public(kind: type) -> set[str]:
     """Names a PythonQt user may use: of a stand-in class, what it declares; of a Qt class, all."""
     declared = getattr(kind, "PUBLIC", None)
