@@ -100,7 +100,7 @@ def pieces_at(changed: np.ndarray, near: np.ndarray) -> np.ndarray:
 def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Progress) -> Found:
     """The look that shows the change whole; it goes coarser where the change leaves the crop, finer where the object is tiny."""
     new, window, found = prompts[-1], sight.model.window, None
-    piece = piece_near(draft.ids, new.label, draft.box_of(new.label), sight.native, sight.native.to_index(span(new)))
+    piece = piece_near(draft.ids, new.label, draft.box_of(new.label), sight.native, sight.native.to_index(np.array(new.places)))
     frame = framing(piece, span(new), isinstance(new, (BoxPrompt, Lasso)), sight.ladder, window)
     for looks in range(1, MOST_LOOKS):
         progress((looks - 1) / MOST_LOOKS, "Looking")

@@ -66,9 +66,8 @@ def place_in(seen: Seen | None, label: int, name: str, prompts: Sequence[Prompt]
     piece = pieces == 1 + int(sums.argmax())
     at = np.unravel_index(int(np.where(piece, doubt, 0).argmax()), doubt.shape)
     voxel_ml = float(np.prod(seen.grid.spacing)) / 1000
-    inside = bool(seen.share[at] >= .5)
-    reason = (f"{name}: the samples disagree over {piece.sum() * voxel_ml:.1f} ml, about whether what is "
-              f"{'part of it belongs' if inside else 'left out belongs to it'}.")
+    now = "is" if seen.share[at] >= .5 else "is not"
+    reason = f"{name}: samples disagree over {piece.sum() * voxel_ml:.1f} ml that {now} part of it now."
     return Place(tuple(seen.grid.to_ras(at).tolist()), label, reason, float(sums.max() * voxel_ml))
 
 

@@ -15,8 +15,8 @@ from .draft import Delta
 from .errors import BadInput
 from .files import atomic, naming
 from .geometry import Box, Geometry
-from .history import Entry, Trail
 from .prompts import from_json, to_json
+from .timeline import Entry, Trail
 
 FORMAT = 1
 
