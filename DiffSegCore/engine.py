@@ -18,7 +18,6 @@ import torch
 from . import __version__
 from .confidence import OrganFound, organs_found
 from .errors import BadInput
-from .export import export
 from .geometry import Geometry
 from .input_check import suits
 from .measuring import measured
@@ -166,7 +165,7 @@ class Engine:
     def on_current(self, progress: Progress) -> Answer:
         """labels as they are now, and their names."""
         desk, labels = self._needed(), self._now()
-        ids = np.zeros(desk.volume.geometry.shape, np.uint8) if labels is None else labels.ids
+        ids = np.zeros(desk.volume.geometry.shape, np.uint8) if labels is None else labels.ids.copy()
         return {"names": plain_names(labels.names if labels else {})}, {"labels": ids}
 
     def on_measure(self, progress: Progress) -> Answer:
@@ -183,6 +182,8 @@ class Engine:
 
         geometry: what the files say of the place of the voxels, where the volume was moved before it was set; None for the volume's.
         """
+        from .export import export  # with what it brings, a quarter of a second that a restarted worker would take longer
+
         volume = self._needed().volume
         if geometry is not None:
             volume = replace(volume, geometry=grid_of(geometry))

@@ -4,8 +4,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist
 
 from .geometry import Box, Geometry
 from .organ_volumes import OrganVolume, organ_volumes
@@ -32,6 +30,9 @@ def measured(volume: Volume, labels: LabelMap) -> tuple[Measured, ...]:
 
 def longest_diameter(mask: np.ndarray, grid: Geometry) -> float:
     """Millimetres between the two voxel centres of a bool (k, j, i), with the spacing and axes of `grid`, that are farthest apart."""
+    from scipy.spatial import ConvexHull, QhullError  # a tenth of a second that nothing else here needs
+    from scipy.spatial.distance import pdist
+
     k, j = np.nonzero(mask.any(axis=2))
     rows = mask[k, j]  # only the ends of rows can be corners of the convex hull
     ends = [np.stack([k, j, at], 1) for at in (rows.argmax(1), rows.shape[1] - 1 - rows[:, ::-1].argmax(1))]
