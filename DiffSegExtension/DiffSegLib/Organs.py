@@ -83,13 +83,13 @@ def saidOf(segmentationNode: Any, segmentId: str) -> dict[str, Any]:
 
 
 def organOf(answer: Mapping[str, Any]) -> Organ:
-    """A segment to be made, from one organ of the worker's answer: {id, name, title, color, ml, low_ml, high_ml, confidence}."""
+    """A segment to be made, from one organ of the worker's answer: {id, name, title, color (RGB 0..1), ml, low_ml, high_ml, confidence}."""
     said = {key: answer[key] for key in ("ml", "low_ml", "high_ml", "confidence") if answer.get(key) is not None}
     tags = {SAID: json.dumps(said)}
     terminology = answer.get("terminology") or _terminology(answer["name"])
     if terminology:
         tags["TerminologyEntry"] = terminology
-    return Organ(int(answer["id"]), answer["name"], answer.get("title") or answer["name"], tuple(answer["color"]), tags)
+    return Organ(int(answer["id"]), answer["name"], answer.get("title") or answer["name"], tuple(round(255 * part) for part in answer["color"]), tags)
 
 
 def _terminology(name: str) -> str:

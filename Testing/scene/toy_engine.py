@@ -12,7 +12,7 @@ from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Box, Geometry
 
 REACH = 1  # voxels round a click
-ORGANS = ({"id": 1, "name": "brainstem", "title": "Brainstem", "color": [190, 140, 120]}, {"id": 5, "name": "esophagus", "title": "Esophagus", "color": [211, 171, 143]})
+ORGANS = ({"id": 1, "name": "brainstem", "title": "Brainstem", "color": [0.75, 0.55, 0.47]}, {"id": 5, "name": "esophagus", "title": "Esophagus", "color": [0.83, 0.67, 0.56]})
 
 
 class ToyEngine:
@@ -92,8 +92,8 @@ class ToyEngine:
 
     def next_place(self, progress, label=None):
         kji = np.argwhere(self.now == (label or 5))
-        place = {"ras": self.geometry.to_ras(kji[0]).tolist(), "label": label or 5, "reason": "The samples disagree here.", "score": 0.5}
-        return {"place": place if len(kji) else None}, {}
+        ras = self.geometry.to_ras(kji[0]).tolist() if len(kji) else None
+        return {"ras": ras, "label": label or 5, "reason": "The samples disagree here.", "score": 0.5}, {}
 
     def uncertainty(self, progress, label, samples=8):
         return {"unit": 0.0027}, {"entropy": np.where(self.now == label, 200, 0).astype(np.uint8)}
