@@ -149,6 +149,8 @@ class RefinementSession:
     def uncertainty(self, label: int, samples: int = 8) -> Volume:
         """Entropy in nats on the volume's grid, of the mean of so many samples; 0 away from the object."""
         self._check_label(label)
+        if samples < 1:
+            raise BadInput(f"Doubt is measured on one sample or more, not {samples}.")
         return uncertainty(self._whole(label, samples), self._now.sight.native)
 
     def next_place(self, label: int | None = None, *, progress: Progress = silent) -> Place | None:
@@ -224,10 +226,10 @@ class RefinementSession:
             raise BadInput(f"The {prompt.kind} at ({', '.join(f'{mm:.1f}' for mm in outside[0])}) mm (RAS) is outside the volume.")
 
     def _check_freedom(self, prompt: Prompt) -> None:
-        """A prompt whose own voxels may all not change is a mistake that has to be told."""
+        """A prompt that claims voxels of which none may change is a mistake that has to be told."""
         held = Held.of(prompt, self._now.sight.native)
         ids = self._now.draft.ids[held.box.slices]
-        if held.mask.any() and not (held.mask & may_change(ids, held.box, prompt)).any():
+        if prompt.inside and held.mask.any() and not (held.mask & may_change(ids, held.box, prompt)).any():
             there = sorted(self.names[id] for id in np.unique(ids[held.mask]).tolist() if id not in (0, prompt.label))
             raise BadInput(f"The {prompt.kind} lies in {', '.join(there)}, which is locked; unlock it first." if there else
                            f"The {prompt.kind} lies outside the region to which changes are limited.")

@@ -197,7 +197,7 @@ def test_voxels_changed_elsewhere_stay_when_an_earlier_prompt_goes(a_session):
     (lambda s: s.add_lasso([], 1, inside=True, depth_mm=2.), "3 places"), (lambda s: s.add_scribble([], 1, inside=True), "1 places"),
     (lambda s: s.add_scribble([ras(3, 3, 3), ras(3, 3, 99)], 1, inside=True), "outside the volume"),
     (lambda s: s.add_box((500., 500., 500.), (600., 600., 600.), 1), "outside the volume"), (lambda s: s.add_point(ras(8, 10, 22), 1, inside=True), "lump, which is locked"),
-    (lambda s: s.remove(9), "no prompt 9"), (lambda s: s.replay([{"kind": "point"}]), "missing"), (lambda s: s.uncertainty(9), "no label 9"),
+    (lambda s: s.remove(9), "no prompt 9"), (lambda s: s.replay([{"kind": "point"}]), "missing"), (lambda s: s.uncertainty(9), "no label 9"), (lambda s: s.uncertainty(1, samples=0), "one sample"),
     (lambda s: s.add_label("lump"), "already"), (lambda s: s.set_labels(LabelMap(np.zeros((2, 2, 2), np.uint8), geometry((2, 2, 2)))), "resample")])
 def test_what_is_refused_changes_nothing_not_even_the_redo_before_it(a_session, refused, words):
     a_session.add_point(ras(3, 4, 5), 1, inside=True)
