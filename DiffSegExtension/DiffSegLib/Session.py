@@ -183,11 +183,10 @@ class Session:
         """The result is a Place, or None."""
         yield from self.ready()
         answer, _ = yield Asked(self._ask("next_place", {"label": self.mirror.labelIds.get(segmentId)}))
-        place = answer["place"]
-        if self.closed or place is None:
+        if self.closed or answer["ras"] is None:
             return None
-        ras = tuple(self.mirror.frame.toWorld(place["ras"]).tolist())
-        return Place(ras, self.mirror.segmentIds.get(place["label"], ""), place["reason"], place["score"])
+        ras = tuple(self.mirror.frame.toWorld(answer["ras"]).tolist())
+        return Place(ras, self.mirror.segmentIds.get(answer["label"], ""), answer["reason"], answer["score"])
 
     def uncertainty(self, segmentId: str, overlay: Any) -> Chain:
         """The result is the volume node that shows it."""
