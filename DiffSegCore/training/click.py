@@ -62,13 +62,13 @@ def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: F
 def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress = silent) -> list[str]:
     """Findings as sentences, after a few steps that leave no trace but the prepared cases."""
     learn, held = _material(recipe, sources, out, fabric, part(progress, 0, .8))
-    network, optimised = fabric.setup_module(_network(recipe, False)), []
+    network, begun = fabric.setup_module(_network(recipe, False)), []
     with _ahead(recipe, sources, learn) as batches:
         for step in range(TRIED):
-            optimised.append(time.monotonic())
+            begun.append(time.monotonic())
             fabric.backward(network(fabric.to_device(batches(step * recipe.budget.batch, recipe.budget.batch))))
             progress(.8 + .2 * (step + 1) / TRIED, "trying")
-    seconds = (time.monotonic() - optimised[1]) / (TRIED - 1)
+    seconds = (time.monotonic() - begun[1]) / (TRIED - 1)
     groups = {name: sum(case.group == name for case in learn) for name in dict.fromkeys(case.group for case in learn)}
     return [f"{len(learn)} cases to learn from ({', '.join(f'{count} of {name}' for name, count in groups.items())}), {len(held)} to check with",
             f"objects: {sum(len(case.boxes) for case in learn)}; the network has {sum(each.numel() for each in network.parameters()) / 1e6:.1f} million parameters",

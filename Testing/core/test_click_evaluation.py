@@ -172,3 +172,14 @@ def test_bad_wishes_get_a_sentence(data, model_file, tmp_path, capsys):
     common = ["evaluate-clicks", "--data", str(data), "--model", str(model_file), "-o", str(tmp_path)]
     assert main([*common, "--clicks", "0"]) == 2 and "1 or more" in capsys.readouterr().err
     assert main([*common, "--only", "z"]) == 2 and "no labelled case" in capsys.readouterr().err
+
+
+def test_a_rival_answers_the_same_clicks_in_the_same_session(data, model_file):
+    from benchmarks.click_baselines import compared
+
+    def bright(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        assert set(np.unique(seeds)) <= {0, 1, 2} and (seeds == 2).any()
+        return image > 0
+
+    found = compared(data, Which(organs=["liver"], cases=1), 2, load_model_file(model_file), None, {"bright": bright})
+    assert set(found) == {"diffusion", "bright"} and found["bright"][0].rounds[-1].dice > .85 > found["diffusion"][0].rounds[-1].dice
