@@ -42,7 +42,7 @@ class ImageRange:
 
 def crop_grid(native: Geometry, centre_ras: Sequence[float], spacing_mm: float, window: Sequence[int]) -> Geometry:
     """The crop of `window` (k, j, i) voxels whose middle is nearest to `centre_ras`, without leaving the volume where it fits into it."""
-    low, high = bounds_ras(native)
+    low, high = ras_span(native, room=0)
     size = np.array(window[::-1])
     start, first, last = (np.floor(np.asarray(at) / spacing_mm + .5) for at in (centre_ras, low, high))
     start = start - size // 2
@@ -88,11 +88,10 @@ def reached(grid: Geometry, native: Geometry) -> Box:
     return Box(tuple(np.ceil(at.min(0) - 1e-6)), tuple(np.floor(at.max(0) + 1e-6) + 1)).clip(native.shape)
 
 
-def bounds_ras(native: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest RAS of voxel centres."""
-    ends = np.stack(np.meshgrid(*((0, n - 1) for n in native.shape), indexing="ij"), -1).reshape(-1, 3)
-    ras = native.to_ras(ends)
-    return ras.min(0), ras.max(0)
+def ras_span(geometry: Geometry, box: Box | None = None, room: float = .5) -> np.ndarray:
+    """Lowest and highest RAS (2, 3) of a box of voxels, of all by default: of their edges, or of their centres with room 0."""
+    ras = geometry.to_ras(_corners(box or Box.whole(geometry.shape), room))
+    return np.stack([ras.min(0), ras.max(0)])
 
 
 def seen(native: Geometry, grid: Geometry) -> Box:
@@ -125,8 +124,12 @@ def _first_blocks(native: Geometry, grid: Geometry, blocks: np.ndarray) -> np.nd
 
 def _corners_in(grid: Geometry, native: Geometry) -> np.ndarray:
     """The corners (8, 3) of a grid, its voxels' edges included, in continuous kji of another."""
-    ends = np.stack(np.meshgrid(*((-.5, n - .5) for n in grid.shape), indexing="ij"), -1).reshape(-1, 3)
-    return native.to_index(grid.to_ras(ends))
+    return native.to_index(grid.to_ras(_corners(Box.whole(grid.shape), .5)))
+
+
+def _corners(box: Box, room: float) -> np.ndarray:
+    ends = ((a - room, b - 1 + room) for a, b in zip(box.start, box.stop))
+    return np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, 3)
 
 
 def _spread(intensity: Tensor, low: float, high: float) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .crops import crop_grid, paste, reached
+from .crops import crop_grid, paste, ras_span, reached
 from .draft import Draft
 from .geometry import Geometry
 from .looking import Seen, Sight
 from .prompts import Prompt
 from .volume import Volume
-from .zoom import FILLED, at_least, label_span
+from .zoom import FILLED, at_least
 
 AWAY_MM = 10.     # from the object, old or new: beyond, nothing is said
 CHECKED_MM = 8.   # round a prompt of the label nothing is asked again
@@ -37,7 +37,7 @@ def whole_look(sight: Sight, draft: Draft, label: int, prompts: Sequence[Prompt]
     """Several samples of all of a label in one crop, as fine as it fits; None where the label has no voxel."""
     if draft.box_of(label).is_empty:
         return None
-    ends = label_span(draft.box_of(label), sight.native)
+    ends = ras_span(sight.native, draft.box_of(label))
     spacing = at_least(np.ptp(ends, axis=0).max() / (FILLED * min(sight.model.window)), sight.ladder)
     return sight.look(draft, label, prompts, crop_grid(sight.native, ends.mean(0), spacing, sight.model.window), samples)
 

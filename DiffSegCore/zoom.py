@@ -6,7 +6,7 @@ from typing import Sequence
 import numpy as np
 from scipy import ndimage
 
-from .crops import bounds_ras
+from .crops import ras_span
 from .geometry import Box, Geometry
 
 FILLED = .6         # of a crop that an object may fill, so that its surroundings are seen
@@ -26,7 +26,7 @@ def piece_near(ids: np.ndarray, label: int, box: Box, native: Geometry, places: 
     stride = int(np.ceil((box.size / FEW) ** (1 / 3)))
     pieces, count = ndimage.label(ids[box.slices][::stride, ::stride, ::stride] == label, np.ones((3, 3, 3)))
     if not count:  # thinner than the stride
-        return label_span(box, native)
+        return ras_span(native, box)
     room = NEAR_MM / np.array(native.spacing)
     low = np.floor((places.min(0) - room - box.start) / stride).clip(0).astype(int)
     high = np.ceil((places.max(0) + room - box.start) / stride + 1).clip(0).astype(int)
@@ -36,7 +36,7 @@ def piece_near(ids: np.ndarray, label: int, box: Box, native: Geometry, places: 
     spans = [parts for n, parts in enumerate(ndimage.find_objects(pieces), 1) if n in near]
     start = np.min([[part.start for part in parts] for parts in spans], axis=0) * stride + box.start
     stop = np.max([[part.stop for part in parts] for parts in spans], axis=0) * stride + box.start
-    return label_span(Box(tuple(start), tuple(stop)), native)
+    return ras_span(native, Box(tuple(start), tuple(stop)))
 
 
 def framing(piece: np.ndarray | None, prompt: np.ndarray, whole: bool, ladder: Sequence[float], window: Sequence[int]) -> tuple[np.ndarray, float]:
@@ -71,7 +71,7 @@ def finer(across: Sequence[int], spacing: float, native: Geometry, ladder: Seque
 
 def runs_out(zone: np.ndarray, grid: Geometry, native: Geometry) -> bool:
     """Whether a zone (k, j, i) of a crop touches a side beyond which the volume goes on."""
-    low, high = bounds_ras(native)
+    low, high = ras_span(native, room=0)
     first, last = grid.to_ras((0, 0, 0)), grid.to_ras(np.array(grid.shape) - 1)
     for axis in range(3):
         sides = np.moveaxis(zone, axis, 0)
@@ -89,10 +89,3 @@ def closer_looks(outline_ras: np.ndarray, from_ras: np.ndarray, spacing: float, 
         middles.append(left[np.linalg.norm(left - from_ras, axis=1).argmin()])
         left = left[(np.abs(left - middles[-1]) > half).any(1)]
     return middles
-
-
-def label_span(box: Box, native: Geometry) -> np.ndarray:
-    """Lowest and highest RAS (2, 3) of the voxel edges of a box."""
-    ends = [np.array(box.start) - .5, np.array(box.stop) - .5]
-    ras = native.to_ras(np.stack(np.meshgrid(*zip(*ends), indexing="ij"), -1).reshape(-1, 3))
-    return np.stack([ras.min(0), ras.max(0)])
