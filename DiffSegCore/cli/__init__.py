@@ -16,7 +16,7 @@ from typing import Iterator, Sequence
 
 from .. import __version__
 from ..errors import BadInput
-from . import batch, demo, evaluate, evaluate_clicks, models, refine, segment, train
+from . import batch, demo, evaluate, evaluate_clicks, export, models, refine, segment, train
 
 DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 _EXAMPLES = """\
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"diffseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in (demo, segment, batch, refine, evaluate, evaluate_clicks, train, models):
+    for command in (demo, segment, batch, refine, export, evaluate, evaluate_clicks, train, models):
         command.add(commands)
     return parser
 

@@ -11,7 +11,8 @@ import pydicom
 import pytest
 from stored import write_series
 
-from DiffSegCore import read_labels, read_volume
+from DiffSegCore import read_labels, read_volume, write_labels
+from DiffSegCore.cli import main
 from DiffSegCore.dicom import list_series
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.export import changed_files, export
@@ -201,6 +202,15 @@ def test_a_stripped_series_gets_a_dicom_seg(case, stored, tmp_path):
                 delattr(one, keyword)
         one.save_as(path)
     assert export(None, case[1], tmp_path / "out", ("dicomseg",), series=stored).is_file()
+
+
+def test_the_command_exports_what_another_tool_drew(case, stored, tmp_path, capsys):
+    write_labels(case[1], tmp_path / "drawn.mha")
+    line = ["export", str(tmp_path / "drawn.mha"), "-o", str(tmp_path / "out"), "--format", "seg.nrrd", "--format", "dicomseg"]
+    assert main([*line, "--image", str(stored), "--model", "head-neck-ct"]) == 0
+    told = Path(capsys.readouterr().out.strip())
+    assert json.loads(told.read_text())["models"][0]["name"] == "head-neck-ct" and changed_files(told) == ()
+    assert main(line) == 2 and main([*line, "--image", str(tmp_path / "drawn.mha")]) == 2
 
 
 def test_the_real_head_series_gets_a_dicom_seg(shared_data, tmp_path):
