@@ -26,7 +26,7 @@ def exporting(session: Any, measured: Sequence[MeasureRow], folder: str, formats
     }
     if "dicomseg" in formats:
         arguments["series"] = _seriesFolder(session.volumeNode)
-    answer, _ = yield Asked(session.owner.ask("export", arguments, {"labels": labels.ids}))
+    answer, _ = yield Asked(session.ask("export", arguments, {"labels": labels.ids}))
     return answer["manifest"]
 
 

@@ -11,14 +11,14 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from DiffSegCore.service import Failure, Service
 
-from . import Exporting, InputCheck, Measuring, SceneBridge
+from . import Exporting, InputCheck, Looking, Measuring, SceneBridge
 from .Organs import OrganList, OrganRow
 from .Overlay import Overlay
 from .Preview import Preview
 from .Prompts import Places
 from .SceneWatch import SceneWatch
 from .Segmenting import segmenting
-from .Session import Place, Session
+from .Session import Session
 from .Task import Chain, Task
 
 
@@ -167,11 +167,11 @@ class Logic:
 
     def nextPlace(self, *calls: Callable) -> Task:
         """The result is a Place in world RAS, or None where the samples agree everywhere."""
-        return self._inSession(lambda session: session.nextPlace(), *calls)
+        return self._inSession(Looking.nextPlace, *calls)
 
     def showUncertainty(self, segmentId: str, *calls: Callable) -> Task:
         """Lays the samples' disagreement over the slices; the result is its volume node."""
-        return self._inSession(lambda session: session.uncertainty(segmentId, self._overlay), *calls)
+        return self._inSession(lambda session: Looking.uncertainty(session, segmentId, self._overlay), *calls)
 
     def hideUncertainty(self) -> None:
         self._overlay.hide()
@@ -237,6 +237,3 @@ class Logic:
         if self._service is not None:
             self._service.close()
             self._service = None
-
-
-__all__ = ["Logic", "OrganRow", "Place", "Preview", "Task"]

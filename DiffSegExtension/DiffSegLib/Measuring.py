@@ -7,10 +7,11 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from DiffSegCore.geometry import Geometry
+from DiffSegCore.geometry import Box, Geometry
 
 from . import SceneBridge
 from .Images import arrayOf, geometryOf
+from .Lattices import offsetBetween
 from .Organs import OrganRow
 from .VolumeFrame import gridInSegmentation
 
@@ -50,9 +51,16 @@ def _row(segmentationNode: Any, organ: OrganRow, image: np.ndarray, grid: Geomet
 
 def _mean(mask: np.ndarray, own: Geometry, image: np.ndarray, grid: Geometry) -> float | None:
     """Of the image at the centre of each voxel of the segment; outside the image, nothing is counted."""
-    places = np.floor(grid.to_index(own.to_ras(np.argwhere(mask))) + 0.5).astype(int)
-    inside = ((places >= 0) & (places < grid.shape)).all(1)
-    return float(image[tuple(places[inside].T)].mean(dtype=np.float64)) if inside.any() else None
+    offset = offsetBetween(own, grid.ijk_to_ras)
+    if offset is not None:
+        where = Box.whole(mask.shape).shift(offset)
+        seen = where.clip(image.shape)
+        values = image[seen.slices][mask[seen.shift([-n for n in offset]).slices]]
+    else:
+        places = np.floor(grid.to_index(own.to_ras(np.argwhere(mask))) + 0.5).astype(int)
+        inside = ((places >= 0) & (places < grid.shape)).all(1)
+        values = image[tuple(places[inside].T)]
+    return float(values.mean(dtype=np.float64)) if len(values) else None
 
 
 def _diameter(mask: np.ndarray, own: Geometry) -> float:

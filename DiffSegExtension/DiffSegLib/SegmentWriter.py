@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 import slicer
 
 from DiffSegCore.geometry import Box, Geometry
 
-from .Images import arrayOf, boxOf, ijkToRasOf, orientedImage
-from .SceneBridge import offsetBetween, segmentIds
+from .Editors import OwnEditor, SlicersEditor
+from .Images import boxOf, orientedImage
+from .Lattices import carried, latticeOf, maskOf, stamp
 from .VolumeFrame import gridInSegmentation
 
 _LABELMAP = "Binary labelmap"
@@ -60,7 +61,7 @@ class SegmentWriter:
         self._node, self._volume = segmentationNode, volumeNode
         if slicersEditor is None:
             slicersEditor = hasattr(slicer, "vtkSlicerSegmentEditorLogic")
-        self._editor = (_SlicersEditor if slicersEditor else _OwnEditor)(segmentationNode)
+        self._editor = (SlicersEditor if slicersEditor else OwnEditor)(segmentationNode)
         self._done: list[list[_Piece]] = []
         self._undone: list[list[_Piece]] = []
 
@@ -116,9 +117,9 @@ class SegmentWriter:
         grid = gridInSegmentation(self._volume, self._node)
         lattice = latticeOf(self._node, change.segmentId, grid)
         to = Geometry((1, 1, 1), lattice)
-        box, (added, removed) = _carried(change.box, (change.added, change.removed), grid, to)
+        box, (added, removed) = carried(change.box, (change.added, change.removed), grid, to)
         for places, mask, other in ((change.mustHave, added, removed), (change.mustLack, removed, added)):
-            _stamp(mask, other, box, places, grid, to)
+            stamp(mask, other, box, places, grid, to)
         added &= ~self._occupied(locked, lattice, box)
         before = self._occupied({change.segmentId}, lattice, box)
         return _Piece(change.segmentId, lattice, box, _packed(before), _packed(before & ~removed | added))
@@ -130,131 +131,9 @@ class SegmentWriter:
             part = self._node.GetSegmentation().GetSegment(segment)
             image = part.GetRepresentation(_LABELMAP) if part else None
             if image is not None and not boxOf(image).is_empty:
-                taken |= _maskOf(image, part.GetLabelValue(), lattice, box)
+                taken |= maskOf(image, part.GetLabelValue(), lattice, box)
         return taken
-
-
-def latticeOf(segmentationNode: Any, segmentId: str, grid: Geometry) -> np.ndarray:
-    """(4, 4) ijk to RAS of the voxels a segment has, or will have: those of its layer, of the other layers, of the volume."""
-    segmentation = segmentationNode.GetSegmentation()
-    for id in (segmentId, *segmentIds(segmentationNode)):
-        image = segmentation.GetSegment(id).GetRepresentation(_LABELMAP)
-        if image is not None and not boxOf(image).is_empty:
-            return ijkToRasOf(image)
-    reference = _referenceLattice(segmentation)
-    return grid.ijk_to_ras if reference is None else reference
-
-
-def _referenceLattice(segmentation: Any) -> np.ndarray | None:
-    converter = slicer.vtkSegmentationConverter
-    text = segmentation.GetConversionParameter(converter.GetReferenceImageGeometryParameterName())
-    image = slicer.vtkOrientedImageData()
-    return ijkToRasOf(image) if text and converter.DeserializeImageGeometry(text, image, False) else None
-
-
-def _carried(box: Box, masks: Sequence[np.ndarray], grid: Geometry, to: Geometry) -> tuple[Box, list[np.ndarray]]:
-    """Masks of a box of the grid on another lattice, copied where both share their points, else taken at the nearest voxel."""
-    offset = offsetBetween(grid, to.ijk_to_ras)
-    if offset is not None:
-        return box.shift(offset), [mask.copy() for mask in masks]
-    corners = np.array([[(box.start, [n - 1 for n in box.stop])[side][axis] for axis, side in enumerate(corner)] for corner in np.ndindex(2, 2, 2)])
-    target = _moved(corners, grid.index_map(to))
-    wide = Box(tuple(np.floor(target.min(0)).astype(int)), tuple(np.ceil(target.max(0)).astype(int) + 1))
-    places = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(wide.start, wide.stop)), indexing="ij"), -1)
-    source = np.floor(_moved(places, to.index_map(grid)) + 0.5).astype(int) - box.start
-    inside = ((source >= 0) & (source < box.shape)).all(-1)
-    k, j, i = np.moveaxis(np.clip(source, 0, np.array(box.shape) - 1), -1, 0)
-    return wide, [mask[k, j, i] & inside for mask in masks]
 
 
 def _packed(mask: np.ndarray) -> bytes:
     return zlib.compress(np.packbits(mask).tobytes(), 1)
-
-
-def _stamp(mask: np.ndarray, other: np.ndarray, box: Box, places: Sequence[Sequence[float]], grid: Geometry, to: Geometry) -> None:
-    for place in places:
-        voxel = np.floor(_moved(np.asarray(place, dtype=float), grid.index_map(to)) + 0.5).astype(int) - box.start
-        if (voxel >= 0).all() and (voxel < box.shape).all():
-            mask[tuple(voxel)], other[tuple(voxel)] = True, False
-
-
-def _moved(places: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return places @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def _maskOf(image: Any, value: int, lattice: np.ndarray, box: Box) -> np.ndarray:
-    """Where a layer has a value, on a box of a lattice that may be another than the layer's."""
-    own, to = Geometry(boxOf(image).shape, ijkToRasOf(image)), Geometry((1, 1, 1), lattice)
-    layer = boxOf(image)
-    shared = offsetBetween(Geometry(box.shape, lattice), own.ijk_to_ras)
-    if shared is None:
-        carried, (mask,) = _carried(layer, [arrayOf(image) == value], own, to)
-        return _cut(mask, carried, box)
-    seen = layer.intersect(box.shift(shared))
-    return _cut(arrayOf(image)[seen.shift([-n for n in layer.start]).slices] == value, seen.shift([-n for n in shared]), box)
-
-
-def _cut(mask: np.ndarray, where: Box, box: Box) -> np.ndarray:
-    """A mask that lies at `where` as one that lies at `box`; False where it has nothing to say."""
-    out = np.zeros(box.shape, dtype=bool)
-    both = where.intersect(box)
-    out[both.shift([-n for n in box.start]).slices] = mask[both.shift([-n for n in where.start]).slices]
-    return out
-
-
-class _SlicersEditor:
-    """vtkSlicerSegmentEditorLogic with a parameter node of our own: another module's masks and brushes don't reach in."""
-
-    def __init__(self, segmentationNode: Any) -> None:
-        self._node, scene = segmentationNode, segmentationNode.GetScene()
-        self._settings = slicer.vtkMRMLSegmentEditorNode()
-        self._settings.SetSaveWithScene(False)
-        self._settings.SetHideFromEditors(True)
-        self._settings.SetOverwriteMode(self._settings.OverwriteNone)  # who loses voxels is said by the changes
-        scene.AddNode(self._settings)
-        self._logic = slicer.vtkSlicerSegmentEditorLogic()
-        self._logic.SetMRMLScene(scene)
-        self._logic.SetSegmentEditorNode(self._settings)
-        self._logic.SetSegmentationNode(segmentationNode)
-
-    def add(self, segment: str, image: Any) -> None:
-        self._modify(segment, image, self._logic.ModificationModeAdd)
-
-    def remove(self, segment: str, image: Any) -> None:
-        self._modify(segment, image, self._logic.ModificationModeRemove)
-
-    def _modify(self, segment: str, image: Any, mode: int) -> None:
-        self._settings.SetSelectedSegmentID(segment)
-        self._logic.ModifySegmentByLabelmap(self._node, segment, image, mode, image.GetExtent(), False, False)
-
-    def close(self) -> None:
-        self._logic.SetSegmentationNode(None)
-        self._logic.SetSegmentEditorNode(None)
-        if self._settings.GetScene() is not None:
-            self._settings.GetScene().RemoveNode(self._settings)
-
-
-class _OwnEditor:
-    """The same on Slicer 5.8, which has not got that logic."""
-
-    def __init__(self, segmentationNode: Any) -> None:
-        self._node = segmentationNode
-
-    def add(self, segment: str, image: Any) -> None:
-        self._merge(segment, image, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX, lambda mask, value: mask * value)
-
-    def remove(self, segment: str, image: Any) -> None:
-        # The minimum: 0 where voxels leave, the segment's own value elsewhere.
-        self._merge(segment, image, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN, lambda mask, value: (1 - mask) * value)
-
-    def _merge(self, segment: str, image: Any, mode: int, values: Callable[[np.ndarray, int], np.ndarray]) -> None:
-        segmentation = self._node.GetSegmentation()
-        if segmentation.IsSharedBinaryLabelmap(segment):  # merging writes the mask's own numbers, which name a neighbour there
-            segmentation.SeparateSegmentLabelmap(segment)
-        value = segmentation.GetSegment(segment).GetLabelValue()
-        merged = values(arrayOf(image), value).astype(np.uint16 if value > 255 else np.uint8)
-        modifier = orientedImage(merged, ijkToRasOf(image), boxOf(image).start)
-        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(modifier, self._node, segment, mode, modifier.GetExtent())
-
-    def close(self) -> None:
-        """Nothing to give back."""

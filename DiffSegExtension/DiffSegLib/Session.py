@@ -6,7 +6,6 @@ and the worker is told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Sequence
 
 import numpy as np
@@ -28,23 +27,13 @@ _ELSEWHERE = "The segmentation was changed elsewhere meanwhile, so the preview w
 _GONE = "The volume or the segmentation is not there any more; the answer was dropped."
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where to look next: `ras` in world mm, the segment, and why."""
-
-    ras: tuple[float, float, float]
-    segmentId: str
-    reason: str
-    score: float
-
-
 class Session:
     """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`, `clickModel`, `device`."""
 
     def __init__(self, owner: Any, volumeNode: Any, segmentationNode: Any) -> None:
         self.owner, self.volumeNode, self.segmentationNode = owner, volumeNode, segmentationNode
         self.closed, self.pending = False, None
-        self.mirror = Mirror(self._ask, volumeNode, segmentationNode)
+        self.mirror = Mirror(self.ask, volumeNode, segmentationNode)
         self._model: tuple[str | None, str] = (None, "auto")  # which one the worker answers clicks with, and where
         self._prompts: tuple[dict[str, Any], ...] = ()
         self._waiting: list[Patch] = []  # answered and shown, not accepted
@@ -179,42 +168,28 @@ class Session:
         self._wrote()
         return True
 
-    def nextPlace(self, segmentId: str = "") -> Chain:
-        """The result is a Place, or None."""
-        yield from self.ready()
-        answer, _ = yield Asked(self._ask("next_place", {"label": self.mirror.labelIds.get(segmentId)}))
-        if self.closed or answer["ras"] is None:
-            return None
-        ras = tuple(self.mirror.frame.toWorld(answer["ras"]).tolist())
-        return Place(ras, self.mirror.segmentIds.get(answer["label"], ""), answer["reason"], answer["score"])
-
-    def uncertainty(self, segmentId: str, overlay: Any) -> Chain:
-        """The result is the volume node that shows it."""
-        yield from self.ready(segmentId)
-        _, arrays = yield Asked(self._ask("uncertainty", {"label": self.mirror.labelIds[segmentId]}))
-        self._checkOpen()
-        return overlay.show(self.mirror.frame, arrays["entropy"])
-
     def _chooseModel(self) -> Chain:
         """Another click model: what the one before did is taken as it is."""
         model, device = self.owner.clickModel, self.owner.device
         self.reject()
-        yield Asked(self._ask("click_model", {"model": model, "device": device}))
+        yield Asked(self.ask("click_model", {"model": model, "device": device}))
         self._forgetSteps()
         self._model = (model, device)
 
-    def _ask(self, name: str, arguments: Any = None, arrays: Any = None) -> Any:
-        self._checkOpen()
+    def ask(self, name: str, arguments: Any = None, arrays: Any = None) -> Any:
+        """A call of the worker, for a chain to yield."""
+        self.checkOpen()
         return self.owner.ask(name, arguments, arrays)
 
-    def _checkOpen(self) -> None:
+    def checkOpen(self) -> None:
+        """Raises Failure where the session ended while something was asked: the answer has nowhere to go."""
         if self.closed:
             raise Failure("Cancelled", _GONE)
 
     def _edit(self, name: str, arguments: dict[str, Any]) -> Chain:
         """An answer that changes labels; if the scene was changed while it was worked out, the worker takes it back."""
-        answer, arrays = yield Asked(self._ask(name, arguments))
-        self._checkOpen()
+        answer, arrays = yield Asked(self.ask(name, arguments))
+        self.checkOpen()
         if self.mirror.sceneChanged or self.mirror.isStale:
             self.mirror.tell("undo")
             raise BadInput(_ELSEWHERE)
