@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 ENGINE = "DiffSegCore.engine:Engine"
 GRACE_S = 1.7  # how long a cancelled call may take to stop by itself; with the killing it is below two seconds
 MOST_TRIES = 3
+STOPPED = Failure("Cancelled", "Stopped, as asked; nothing was changed.")
 LOST = "The session could not be restored after the worker ended; choose the volume and its segments again."
 
 
@@ -71,14 +72,14 @@ class Service:
         """Ask for something: arguments are plain values, arrays are copied. Calls are answered in their order."""
         if self._closed:
             raise Failure("BadInput", "The service is closed; make a new one.")
-        blocks: dict[str, Any] = {}
+        plain, blocks = json.loads(json.dumps(arguments or {})), {}
         try:
             for key, array in (arrays or {}).items():
                 blocks[key] = self._blocks.put(array)
-        except Failure:
+        except BaseException:
             _free(blocks)
             raise
-        call = self._new(name, json.loads(json.dumps(arguments or {})), blocks)
+        call = self._new(name, plain, blocks)
         self._queue.append(call)
         if self._worker is None:
             self._revive()
@@ -108,7 +109,7 @@ class Service:
                 self._worker.cancel(call.number)
         elif call in self._queue:
             self._queue.remove(call)
-            self._fail(call, Failure("Cancelled", "Stopped, as asked; nothing was changed."))
+            self._fail(call, STOPPED)
 
     def close(self) -> None:
         """End the worker and give all shared memory back; open calls fail."""
@@ -128,9 +129,11 @@ class Service:
             return
         for message in self._worker.heard(wait):
             self._take(message)
+        if self._worker is None:
+            return
         overdue = self._current is not None and self._current.deadline is not None and time.monotonic() > self._current.deadline
         if overdue:
-            self._refused(self._current, Failure("Cancelled", "Stopped, as asked; the worker is being restarted."))
+            self._refused(self._current, STOPPED)
         if overdue or self._worker.gone:
             self._replace()
         if self._worker is not None and self._worker.ready and self._current is None and self._queue:
@@ -165,6 +168,10 @@ class Service:
         call.taken = True
         if "progress" in message:
             call.report(message["progress"], message["stage"])
+        elif "unfit" in message:  # it never had an engine; once that is repaired, the next call starts another
+            worker, self._worker = self._worker, None
+            worker.end()
+            self._fail_all(Failure(message["error"], message["text"]))
         elif "error" not in message:
             self._succeed(call, message["result"], message["arrays"])
         elif (failure := Failure(message["error"], message["text"])).spoils and call.inner:
@@ -204,9 +211,9 @@ class Service:
         worker.end()
         failure, call = Failure("Crash", worker.why or "The worker ended."), self._current
         self._current = None
-        if call is not None and call.taken and not call.inner:
+        if call is not None and not call.inner and (call.taken or call.deadline is not None):
             self._vain = 0
-            self._fail(call, failure)
+            self._fail(call, failure if call.deadline is None else STOPPED)
         else:
             self._vain += 1
             if call is not None and not call.inner:

@@ -53,7 +53,7 @@ class Blocks:
     """The blocks of one client: numbered, freed one by one or all at once."""
 
     def __init__(self) -> None:
-        self.prefix = f"diffseg-{os.getpid()}-{secrets.token_hex(2)}-"  # with a number below 31 letters, all that a Mac allows
+        self.prefix = f"diffseg-{os.getpid()}-{secrets.token_hex(3)}-"  # with a number below 31 letters, all that a Mac allows
         self.count = 0
 
     def names(self, count: int) -> list[str]:

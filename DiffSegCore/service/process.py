@@ -81,7 +81,9 @@ class ProcessWorker:
             if self._connection is None:
                 self._arrive(wait)
             while self.ready and self._connection.poll(0 if messages else wait):
-                messages.append(self._read(json.loads(self._connection.recv_bytes())))
+                message = json.loads(self._connection.recv_bytes())
+                self._fetch(message)
+                messages.append(message)
         except LOST:
             self._lost()
         return messages
@@ -128,13 +130,13 @@ class ProcessWorker:
         except LOST:
             self._lost()
 
-    def _read(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _fetch(self, message: dict[str, Any]) -> None:
         """Its arrays become the reader's own, and the shared memory is given back."""
         if "progress" not in message:
             message["arrays"] = {key: attach(described).array.copy() for key, described in message.get("arrays", {}).items()}
+            self._post({"fetched": message["call"]})
             for name in self._answers.pop(message["call"], ()):
                 unlink(name)
-        return message
 
     def _lost(self) -> None:
         try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import Cancelled
 from .inside import described, load_engine
-from .memory import attach, create, free_all
+from .memory import Block, attach, create, free_all
 
 PATIENCE_S = 60.0  # for a client that started the worker and never came
 PULSE_S = 0.05  # between two reports of progress
@@ -36,6 +36,7 @@ class Worker:
         self._key, self._mailbox, self._engine, self._prefix = bytes.fromhex(key), attach(mailbox), engine, prefix
         self._calls: Queue[dict[str, Any]] = Queue()
         self._cancelled: set[int] = set()
+        self._answers: dict[int, dict[str, Block]] = {}  # until they are fetched: on Windows they last only as long as they are held
         self._client: Connection | None = None
         self._choosing, self._blocks = threading.Lock(), 1
 
@@ -45,8 +46,8 @@ class Worker:
         failure, engine = None, None
         try:
             engine = load_engine(self._engine)
-        except BaseException as error:  # a broken PyTorch: the client hears of it at its first call
-            failure = described(error, "the start")
+        except BaseException as error:  # a broken PyTorch: the client hears of it at its first call, and ends this worker
+            failure = {**described(error, "the start"), "unfit": True}
         while True:
             call = self._calls.get()
             self._answer(call, failure or self._outcome(engine, call))
@@ -58,6 +59,7 @@ class Worker:
             arrays = {key: self._given(call["name"], block) for key, block in call["arrays"].items()}
             result, found = engine.call(call["name"], call["arguments"], arrays, Pulse(self, call["call"]))
             blocks = {key: create(name, array) for name, (key, array) in zip(call["answers"], found.items())}
+            self._answers[call["call"]] = blocks
             return {"result": result, "arrays": {key: block.described for key, block in blocks.items()}}
         except BaseException as error:
             return described(error, call["name"])
@@ -117,6 +119,8 @@ class Worker:
                 self._give_up()
             if "cancel" in message:
                 self._cancelled.add(message["cancel"])
+            elif "fetched" in message:
+                self._answers.pop(message["fetched"], None)
             else:
                 self._blocks = message["blocks"]
                 self._calls.put(message)
