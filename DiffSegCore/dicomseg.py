@@ -54,8 +54,20 @@ def write_dicomseg(labels: LabelMap, path: str | Path, series: Series, *, by_han
             made.save_as(temporary, enforce_file_format=True)
 
 
+def lies_on(series: Series, grid: Geometry) -> bool:
+    """Whether the series' voxels are the grid's, headers' rounding apart."""
+    try:
+        return _same(grid_of(in_order(series)), grid)
+    except BadInput:  # scouts and the like make no grid
+        return False
+
+
+def _same(one: Geometry, other: Geometry) -> bool:
+    return one.same_grid(other, tolerance_mm=0.05 * min(one.spacing))
+
+
 def _on(grid: Geometry, labels: LabelMap) -> np.ndarray:
-    if labels.geometry.same_grid(grid, tolerance_mm=0.05 * min(grid.spacing)):
+    if _same(grid, labels.geometry):
         return labels.ids
     image, reference = sitk.GetImageFromArray(labels.ids), sitk.Image(*grid.size_ijk, sitk.sitkUInt8)
     labels.geometry.stamp(image)

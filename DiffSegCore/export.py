@@ -17,8 +17,9 @@ import numpy as np
 
 from . import __version__
 from .dicom import Series, list_series
-from .dicomseg import check_dicomseg, write_dicomseg
+from .dicomseg import check_dicomseg, lies_on, write_dicomseg
 from .errors import BadInput
+from .geometry import Geometry
 from .organ_volumes import organ_volumes, write_csv
 from .progress import Progress, part, silent
 from .stl import check_stl, write_stl
@@ -36,7 +37,7 @@ def export(volume: Volume | None, labels: LabelMap, folder: str | Path, formats:
     """Make `folder` with `segmentation.<format>`, `stl/<organ>.stl`, `volumes.csv` and `manifest.json`; returns the manifest's path.
 
     manifest: what the caller knows, such as {"model": {"name", "sha256"}, "prompts": [...], "checked": [...]}; no patient
-    data is added to it. series: the folder of the DICOM series that "dicomseg" refers to (`series_uid`, or the largest). The
+    data is added to it. series: the folder of the DICOM series that "dicomseg" refers to (`series_uid`, or the one on the labels' grid, or the largest). The
     folder appears whole or not at all; an earlier export of the same name is replaced, any other folder with files in it is
     refused. Raises BadInput, too, for a format whose package or source is missing.
     """
@@ -44,7 +45,7 @@ def export(volume: Volume | None, labels: LabelMap, folder: str | Path, formats:
     formats = tuple(dict.fromkeys(formats))
     _check(volume, formats, series)
     _check_replaceable(folder)
-    source = _series(series, series_uid) if "dicomseg" in formats else None
+    source = _series(series, series_uid, labels.geometry) if "dicomseg" in formats else None
     with _folder(folder) as growing:
         for number, format in enumerate(formats):
             stage = part(progress, number / len(formats), (number + 1) / len(formats))
@@ -87,12 +88,12 @@ def _check(volume: Volume | None, formats: Sequence[str], series: str | Path | N
             raise BadInput("A picture shows the image: name it, or export another format.")
 
 
-def _series(folder: str | Path, uid: str | None) -> Series:
+def _series(folder: str | Path, uid: str | None, grid: Geometry) -> Series:
+    """The series of that UID; without one, the first on the labels' grid, else the largest."""
     found = list_series(folder)
-    chosen = [each for each in found if uid in (None, each.uid)]
-    if not chosen:
+    if uid is not None and uid not in {each.uid for each in found}:
         raise BadInput(f"There is no series {uid} in {folder}; choose another folder.")
-    return chosen[0]
+    return next((each for each in found if each.uid == uid or uid is None and lies_on(each, grid)), found[0])
 
 
 def _write(format: str, folder: Path, volume: Volume | None, labels: LabelMap, series: Series | None, by_hand: bool, progress: Progress) -> None:

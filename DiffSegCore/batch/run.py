@@ -15,6 +15,7 @@ from .cases import BatchCase
 from .cluster import records
 from .journal import Journal, fingerprint
 from .lock import only_one
+from .report import write_report
 from .work import PARTIAL, Job
 
 
@@ -31,7 +32,7 @@ def run_batch(cases: Sequence[BatchCase], job: Job, *, resume: bool = True, jobs
               report: Callable[[dict[str, Any]], None] = lambda record: None, progress: Progress = silent) -> Tally:
     """Segment the cases into `job.out`; `report` hears each case's record, those of an earlier run first with "resumed": true.
 
-    Leaves `cases.jsonl`, a record a line, and `volumes.csv`; both are whole after every way to stop, and the next run goes on
+    Leaves `cases.jsonl`, a record a line, `volumes.csv` and `report.html`; all are whole after every way to stop, and the next run goes on
     from there. Raises BadInput where nothing can run: a result would overwrite its input, no place to write, no such scheduler.
     """
     if jobs < 1:
@@ -54,6 +55,7 @@ def run_batch(cases: Sequence[BatchCase], job: Job, *, resume: bool = True, jobs
                 report({**record, "resumed": False})
         finally:
             journal.write_table()
+            write_report(list(journal.records.values()), job.out)
             with suppress(OSError):
                 (job.out / PARTIAL).rmdir()
     done = sum(record["state"] == "done" for record in journal.records.values())

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
                          more="Prints a line of JSON for each case. What an earlier run finished is kept, a case that fails does not stop the others. "
                               "Exit code: 0 all done, 1 some failed, 2 nothing could run.")
     parser.add_argument("input", metavar="IN", type=Path, help="folder (searched with those below it), text file with a path on each line, or one volume")
-    parser.add_argument("output", metavar="OUT", type=Path, help="folder for labels, cases.jsonl and volumes.csv")
+    parser.add_argument("output", metavar="OUT", type=Path, help="folder for labels, cases.jsonl, volumes.csv and report.html")
     parser.add_argument("--model", metavar="NAME|PATH", help="a name that `diffseg models` lists, or a model file")
     parser.add_argument("--format", choices=_FORMATS, action="append", help="of the labels (default: seg.nrrd); may be given several times")
     parser.add_argument("--pattern", metavar="GLOB", help="only files whose path below IN it fits, such as '*/ct.nii.gz'")

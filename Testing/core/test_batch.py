@@ -20,6 +20,7 @@ from DiffSegCore import read_labels, write_labels
 from DiffSegCore.batch import Job, find_cases, run_batch, run_case
 from DiffSegCore.batch.cluster import _record
 from DiffSegCore.batch.lock import only_one
+from DiffSegCore.batch.report import write_report
 from DiffSegCore.cli import main
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.model import describe_model
@@ -147,7 +148,7 @@ def test_a_batch_writes_labels_records_and_a_table_and_reports_the_bad_one(image
     told = {record["case"]: record for record in lines(capsys.readouterr().out)}
     assert {name: record["state"] for name, record in told.items()} == {"a/ct": "done", "b": "done", "c": "done", "bad": "failed"}
     assert "cut short" in told["bad"]["error"] and str(tmp_path) not in json.dumps(told)
-    assert names(tmp_path / "out") == ["a/ct.json", "a/ct.nii.gz", "b.json", "b.nii.gz", "c.json", "c.nii.gz", "cases.jsonl", "volumes.csv"]
+    assert names(tmp_path / "out") == ["a/ct.json", "a/ct.nii.gz", "b.json", "b.nii.gz", "c.json", "c.nii.gz", "cases.jsonl", "report.html", "volumes.csv"]
     rows = list(csv.DictReader((tmp_path / "out/volumes.csv").open()))
     assert [row["case"] for row in rows] == ["a/ct", "b", "bad", "c"]
     assert float(rows[0]["mandible ml"]) == told["a/ct"]["ml"]["mandible"] and rows[2]["mandible ml"] == ""
@@ -159,6 +160,14 @@ def test_the_labels_are_those_of_diffseg_segment(images, tmp_path, model):
     one, other = read_labels(tmp_path / "out/b.seg.nrrd"), read_labels(tmp_path / "b.nrrd")
     np.testing.assert_array_equal(one.ids, other.ids)
     assert set(one.names.values()) == set(ORGANS)
+
+
+def test_the_report_shows_what_failed_first_and_takes_names_for_text(tmp_path):
+    done = {"case": "a&<b>", "state": "done", "files": ["a&<b>.seg.nrrd", "a&<b>.png"], "ml": {"liver": 1234.5, "left_kidney": 0.0}, "model": "toy"}
+    write_report([done, {"case": "z", "state": "failed", "error": "It is a <teapot>."}, {**done, "case": "y", "warnings": ["Odd."]}], tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("&lt;teapot&gt;") < page.index("Odd.") < page.index("<td>a&amp;&lt;b&gt;")
+    assert "2 of 3 cases" in page and "1234.5" in page and "not found" in page and 'src="a%26%3Cb%3E.png"' in page and "<b>" not in page
 
 
 def test_exit_codes(images, tmp_path, model, capsys):
@@ -232,7 +241,7 @@ def test_stopping_leaves_a_table_and_no_partial_file(images, job):
 
     with pytest.raises(Cancelled):
         run_batch(find_cases(images, pattern="[bc].*"), job, progress=stop)
-    assert names(job.out) == ["b.seg.nrrd", "cases.jsonl", "volumes.csv"]
+    assert names(job.out) == ["b.seg.nrrd", "cases.jsonl", "report.html", "volumes.csv"]
 
 
 def test_labels_never_overwrite_the_image(images, job):

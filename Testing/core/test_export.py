@@ -187,6 +187,15 @@ def test_labels_on_a_piece_of_the_grid_find_their_place(case, stored, tmp_path):
     np.testing.assert_array_equal(masks(tmp_path / "out/segmentation.dcm", labels.geometry)["Liver"], labels.ids == 12)
 
 
+def test_of_several_series_the_one_that_was_segmented_is_referred_to(case, stored, tmp_path):
+    volume, labels = case
+    finer = Geometry((20, 14, 12), labels.geometry.ijk_to_ras)
+    write_series(Volume(np.zeros(finer.shape, np.int16), finer, "CT"), stored / "larger", slope=1.0)
+    wanted = list_series(stored)[1].uid
+    export(None, LabelMap(labels.ids, read_volume(stored, series=wanted).geometry), tmp_path / "out", ("dicomseg",), series=stored)
+    assert pydicom.dcmread(tmp_path / "out/segmentation.dcm").ReferencedSeriesSequence[0].SeriesInstanceUID == wanted
+
+
 def test_a_dicom_seg_of_nothing_is_refused(case, stored, tmp_path):
     nothing = LabelMap(np.zeros_like(case[1].ids), case[1].geometry, NAMES)
     with pytest.raises(BadInput, match="without segments"):
