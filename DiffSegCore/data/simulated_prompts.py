@@ -78,7 +78,8 @@ def _box(truth: np.ndarray, random: np.random.Generator) -> np.ndarray:
     mask = np.zeros_like(truth)
     tight = ndimage.find_objects(truth.astype(np.uint8))[0]
     low, high = random.integers(-1, LOOSE + 1, (2, truth.ndim))
-    mask[tuple(slice(max(0, part.start - a), max(part.start + 1, part.stop + b)) for part, a, b in zip(tight, low, high))] = True
+    start = [min(max(0, part.start - more), part.stop - 1) for part, more in zip(tight, low)]
+    mask[tuple(slice(first, max(first + 1, part.stop + more)) for first, part, more in zip(start, tight, high))] = True
     return mask
 
 

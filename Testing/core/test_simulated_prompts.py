@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from DiffSegCore.data import simulated_prompts
-from DiffSegCore.data.simulated_prompts import simulated_mark, with_next_mark
+from DiffSegCore.data.simulated_prompts import _box, simulated_mark, with_next_mark
 from DiffSegCore.data.synthesised import grown_object, smooth_noise, synthesised
 
 MM = (3., 1., 1.)
@@ -49,6 +49,12 @@ def test_every_kind_of_prompt_is_made_and_a_box_holds_the_object():
     assert set(made) == {"point", "scribble", "region"} and len(made["point"]) > 100
     assert all(mark.inside for marks in made.values() for mark in marks)
     assert any((truth & ~mark.mask).sum() < .2 * truth.sum() for mark in made["region"])
+
+
+def test_no_box_is_empty_however_thin_the_object():
+    truth = np.zeros((16, 24, 24), bool)
+    truth[7, 5:12, 9:11] = True
+    assert all(_box(truth, np.random.default_rng(seed)).any() for seed in range(60))
 
 
 def test_a_perfect_mask_is_left_alone_and_older_prompts_age():
