@@ -27,7 +27,8 @@ class Logic:
 
     lockOthers: whether clicks leave all other segments alone; else only `locked` ones (segment ids), and checked ones always.
     region: a markups ROI node that limits all change, or None. clickModel, device: what answers clicks and where, None for the first
-    model that can. warnings: what the model said about the last volume.
+    model that can. warnings: what the model said about the last volume. later: what runs something soon, as a timer does; without it,
+    accept, undo and redo wait until the worker has written its session, some tenths of a second for a large CT.
     """
 
     def __init__(self, scene: Any = None, service: Any = None) -> None:
@@ -36,6 +37,7 @@ class Logic:
         self.scene = scene or slicer.mrmlScene
         self.lockOthers, self.locked, self.region = True, set(), None
         self.clickModel, self.device = None, "auto"
+        self.later: Callable[[Callable[[], None]], None] = lambda action: action()
         self.warnings: tuple[str, ...] = ()
         self._service, self._makeService = (None, service) if callable(service) else (service, lambda: Service(inside=True))
         self._session: Session | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping
 
 import numpy as np
 
-from DiffSegCore.geometry import Box
 from DiffSegCore.service import Failure
 
 from . import SceneBridge
@@ -17,6 +18,9 @@ from .Task import Asked, Chain
 from .VolumeFrame import VolumeFrame
 
 
+_PATIENCE_S = 10.0  # for the worker to write its session
+
+
 class Mirror:
     """`labels` are the worker's, clicks that are not accepted included; `frame` is None until it was told of the volume."""
 
@@ -24,6 +28,7 @@ class Mirror:
         self._ask, self._volumeNode, self._segmentationNode = ask, volumeNode, segmentationNode
         self.frame: VolumeFrame | None = None
         self.labels: SceneLabels | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="diffseg-")
         self._told: list[Any] = []  # calls whose answers nobody waits for
         self._sceneState: tuple[Any, ...] | None = None
         self._volumeState: tuple[Any, ...] | None = None
@@ -56,18 +61,26 @@ class Mirror:
         self._sceneState = SceneBridge.signature(self._segmentationNode)
 
     def start(self, saved: Saved | None, last: str) -> Chain:
-        """Give the worker volume and labels; the result is the saved prompts that it took up again."""
+        """Give the worker volume and labels; the result is whether it took the saved session up again."""
         self.frame = VolumeFrame.of(self._volumeNode, saved.localToSession if saved else None)
         self.labels = self._read(saved.labelIds if saved else self.labelIds, last)
         before = volumeState(self._volumeNode)
-        first = self.ids.copy()
-        patches = saved.patches if saved and saved.fits(self.ids.shape) else ()
-        for patch in reversed(patches):
-            patch.revert(first)
-        yield Asked(sendVolume(self._ask, self.frame, first, self.labels.names), 0.0, 0.9)
+        yield Asked(self._send(), 0.0, 0.8)
+        resumed = saved is not None and (yield from self._resumed(saved))
+        if saved is not None and not resumed:  # what the scene shows is right, and the saved session is history
+            yield Asked(self._send(), 0.9, 1.0)
         self._volumeState = before
         self.sceneIsOurs()
-        return (yield from self._replayed(first, saved.prompts)) if patches else ()
+        return resumed
+
+    def saved(self) -> bytes | None:
+        """The worker's session as a file; waits for it a little. None where the worker is busy or gone."""
+        path = Path(self._folder.name) / "kept"
+        try:
+            self._ask("save", {"path": str(path)}).result(_PATIENCE_S)
+            return path.read_bytes()
+        except (Failure, TimeoutError, OSError):
+            return None
 
     def begun(self, segmented: Segmented) -> None:
         """The worker has just segmented the volume: it has those labels, and hears of segments that were there before."""
@@ -124,12 +137,20 @@ class Mirror:
     def _toSend(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"names": {str(id): name for id, name in self.labels.names.items()}}, {"labels": self.ids}
 
-    def _replayed(self, first: np.ndarray, prompts: Sequence[dict[str, Any]]) -> Chain:
-        """The saved prompts again. If they don't lead to what the scene shows, the scene is right, and they are history."""
-        answer, arrays = yield Asked(self._ask("replay", {"prompts": list(prompts)}), 0.9, 1.0)
-        if answer.get("edit"):
-            first[Box(*map(tuple, answer["edit"]["box"])).slices] = arrays["labels"]
-        if np.array_equal(first, self.ids):
-            return tuple(prompts)
-        yield Asked(sendVolume(self._ask, self.frame, self.ids, self.labels.names))
-        return ()
+    def _send(self) -> Any:
+        return sendVolume(self._ask, self.frame, self.ids, self.labels.names)
+
+    def _resumed(self, saved: Saved) -> Chain:
+        """Whether the saved session leads to what the scene shows: somebody may have changed it since."""
+        path = Path(self._folder.name) / "resumed"  # kept: a worker that is started again reads it again
+        path.write_bytes(saved.file)
+        try:
+            yield Asked(self._ask("restore", {"path": str(path)}), 0.8, 0.9)
+            for _ in range(saved.pending):
+                yield Asked(self._ask("undo"), 0.9, 0.9)
+            _, arrays = yield Asked(self._ask("current"), 0.9, 1.0)
+        except Failure as failure:
+            if failure.kind != "BadInput":
+                raise
+            return False
+        return np.array_equal(arrays["labels"], self.ids)

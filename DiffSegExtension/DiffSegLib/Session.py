@@ -28,7 +28,7 @@ _GONE = "The volume or the segmentation is not there any more; the answer was dr
 
 
 class Session:
-    """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`, `clickModel`, `device`."""
+    """Made by Logic; `owner` gives `ask`, `scene`, `lockOthers`, `locked`, `region`, `clickModel`, `device`, `later`."""
 
     def __init__(self, owner: Any, volumeNode: Any, segmentationNode: Any) -> None:
         self.owner, self.volumeNode, self.segmentationNode = owner, volumeNode, segmentationNode
@@ -75,7 +75,9 @@ class Session:
             yield from self._chooseModel()
         if self.mirror.isStale:
             self._forgetSteps()
-            self._prompts = yield from self.mirror.start(SessionState.load(self.stateNode), segmentId)
+            saved = SessionState.load(self.stateNode)
+            if (yield from self.mirror.start(saved, segmentId)):
+                self._prompts = saved.prompts
             self._show()
         elif self.mirror.sceneChanged or segmentId and (segmentId not in self.mirror.labelIds or self.mirror.labels.overlapping):
             if self.mirror.sceneChanged:
@@ -83,6 +85,22 @@ class Session:
             if (yield from self.mirror.catchUp(segmentId)):
                 self._forgetSteps()
                 SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
+
+    def keep(self) -> None:
+        """Put the session into the scene, from where it goes on after saving and opening, or with another worker.
+
+        Slicer says nothing before it saves a scene, so this follows every step. Without prompts there is nothing to keep.
+        """
+        if self.closed or self.mirror.isStale:
+            return
+        accepted = self._waiting[0].promptsBefore if self._waiting else self._prompts
+        appended = all(len(patch.promptsAfter) > len(patch.promptsBefore) for patch in self._waiting)  # a pending removal would not be undone so
+        kept = self.mirror.saved() if accepted and appended and not self.mirror.sceneChanged else None
+        if kept is None:
+            SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
+        else:
+            SessionState.save(self.owner.scene, self.volumeNode, self.segmentationNode,
+                              SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, accepted, len(self._waiting), kept))
 
     def lost(self) -> None:
         """The worker is another one: it is told everything with the next call. What was not accepted is gone."""
@@ -223,11 +241,9 @@ class Session:
         self._writer.write(changes, locked=set(self.mirror.labelIds) - changing)
 
     def _wrote(self) -> None:
-        """The scene was changed by us: remember how it looks, and keep the session in it."""
+        """The scene was changed by us: remember how it looks."""
         self.mirror.sceneIsOurs()
-        patches = tuple(patch for step in self._done for patch in step)
-        SessionState.save(self.owner.scene, self.volumeNode, self.segmentationNode,
-                          SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, patches, self._prompts))
+        self.owner.later(self.keep)
         self._show()
 
     def _show(self) -> Preview | None:

@@ -424,19 +424,6 @@ def test_the_input_line_says_what_the_volume_is(logic, volume, scene, addVolume)
     assert logic.inputCheck(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))[0] == "red"
 
 
-def test_a_second_worker_goes_on_where_the_first_one_was(logic, volume, segmented, monkeypatch):
-    _, brainstem, _ = segmented
-    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
-    logic.accept()
-    before = shown(logic, volume)
-    logic._forgetWorker()
-    logic._makeService = lambda: Service(inside=True, engine="toy_engine:ToyEngine")
-    logic.removePrompt(1).wait(SOON) if logic.prompts() else None
-    logic.click(world(volume, (1, 8, 9)), brainstem).wait(SOON)
-    logic.accept()
-    assert inStep(logic, volume, logic.service) and (shown(logic, volume) != before).any()
-
-
 def test_a_new_segment_leaves_earlier_steps_to_undo(logic, volume, service, segmented):
     node, brainstem, _ = segmented
     before = shown(logic, volume)
