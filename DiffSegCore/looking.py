@@ -21,6 +21,7 @@ from .prompts import Prompt
 from .resample import block_size, resample
 from .segmenter import Prediction
 from .volume import Volume
+from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
 CLEAR = .1      # from a chance of one half
@@ -90,8 +91,8 @@ class Sight:
 
     @property
     def ladder(self) -> Sequence[float]:
-        """The spacings in mm that the model was trained at, fine to coarse."""
-        return sorted(self.model.card.get("click", {}).get("spacings_mm", SPACINGS_MM))
+        """The spacings in mm that the model was trained at and the volume has something to show at, fine to coarse."""
+        return useful(sorted(self.model.card.get("click", {}).get("spacings_mm", SPACINGS_MM)), self.native)
 
     @property
     def native(self) -> Geometry:

@@ -12,6 +12,7 @@ from .geometry import Box, Geometry
 FILLED = .6         # of a crop that an object may fill, so that its surroundings are seen
 FIRST_MM = 2.       # for an object that isn't there yet, and for large ones: what is wrong with them is wrong somewhere
 NEAR_MM = 10.       # a prompt further than this from every piece of its label begins a new piece
+LEAST_SHARE = .45   # of the scan's finest spacing: below it a crop shows nothing more, and training shows no such crop
 TINY = 6            # voxels across: an object as small as this wants a finer look
 FEW = 1 << 20       # voxels in which pieces are looked for
 
@@ -39,6 +40,11 @@ def piece_near(ids: np.ndarray, label: int, box: Box, native: Geometry, places: 
     return ras_span(native, Box(tuple(start), tuple(stop)))
 
 
+def useful(ladder: Sequence[float], native: Geometry) -> list[float]:
+    """The spacings at which a scan has something to show: not much below half of its finest."""
+    return [step for step in ladder if step >= LEAST_SHARE * min(native.spacing)] or [ladder[-1]]
+
+
 def framing(piece: np.ndarray | None, prompt: np.ndarray, whole: bool, ladder: Sequence[float], window: Sequence[int]) -> tuple[np.ndarray, float]:
     """Middle (RAS) and spacing of the first crop; piece and prompt are (2, 3), lowest and highest RAS.
 
@@ -64,8 +70,7 @@ def coarser(spacing: float, ladder: Sequence[float]) -> float | None:
 
 def finer(across: Sequence[int], spacing: float, native: Geometry, ladder: Sequence[float]) -> float | None:
     """The spacing for an object of so many voxels (k, j, i) that wants a finer look; None where none is wanted or the scan has no more to show."""
-    limit = at_least(min(native.spacing), ladder)
-    wanted = max(limit, ladder[0], at_least(spacing * max(across) / (2 * TINY), ladder))
+    wanted = max(at_least(min(native.spacing), ladder), at_least(spacing * max(across) / (2 * TINY), ladder))
     return wanted if 0 < max(across) < TINY and wanted < spacing else None
 
 

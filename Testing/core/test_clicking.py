@@ -13,7 +13,7 @@ from DiffSegCore.looking import Seen, Sight, averaged, share_of
 from DiffSegCore.prompt_maps import steering
 from DiffSegCore.session import RefinementSession
 from DiffSegCore.volume import LabelMap, Volume
-from DiffSegCore.zoom import at_least, coarser, finer, framing
+from DiffSegCore.zoom import at_least, coarser, finer, framing, useful
 
 from click_toys import click_model
 
@@ -109,6 +109,10 @@ def test_the_ladder_ends_at_both_ends():
     assert coarser(2., LADDER) == 4 and coarser(6., LADDER) == 8 and coarser(8., LADDER) is None
     assert finer((3, 3, 3), 2., grid(mm=.7), LADDER) == 1 and finer((3, 3, 3), 2., grid(mm=2.), LADDER) is None
     assert finer((9, 3, 3), 2., grid(mm=.7), LADDER) is None and finer((0, 0, 0), 2., grid(mm=.7), LADDER) is None
+
+
+def test_a_coarse_scan_is_not_looked_at_finely():
+    assert useful(LADDER, grid(mm=5.)) == [3, 4, 6, 8] and useful(LADDER, grid(mm=.5)) == list(LADDER) and useful(LADDER, grid(mm=50.)) == [8]
 
 
 def test_pieces_are_those_that_touch():
