@@ -123,14 +123,17 @@ class Engine:
         """label: the id that prompts of this name carry from now on."""
         return {"label": self._ready(progress).add_label(name)}, {}
 
-    def on_prompt(self, progress: Progress, prompt: Mapping[str, Any], locked: Sequence[int] | None = None, region: Sequence[Any] | None = None) -> Answer:
+    def on_prompt(self, progress: Progress, prompt: Mapping[str, Any], locked: Sequence[int] | None = None, region: Sequence[Any] | None = None,
+                  box: Sequence[Any] | None = None, labels: np.ndarray | None = None) -> Answer:
         """prompt: as `prompts.to_json` gives it, but numbered here; locked: ids that keep their voxels, None for all others;
-        region: [start, stop] that limits the change. Gives edit, and labels of its box.
+        region: [start, stop] that limits the change. Gives edit, and labels of its box; with these, an earlier answer is taken again.
         """
         session, asked = self._ready(progress), from_json({"number": 0, **prompt})
         number = 1 + max((each.number for each in session.prompts), default=0)
-        limits = {"locked": None if locked is None else tuple(locked), "region": box_of(region)}
-        return _answered(session.add(replace(asked, number=number, **limits), progress=progress))
+        asked = replace(asked, number=number, locked=None if locked is None else tuple(locked), region=box_of(region))
+        if labels is not None:
+            return _answered(session.recall(asked, box_of(box or ()), labels))
+        return _answered(session.add(asked, progress=progress))
 
     def on_undo(self, progress: Progress) -> Answer:
         """edit, None where there is nothing to undo."""

@@ -116,6 +116,13 @@ class RefinementSession:
         self._check_freedom(prompt)
         return self._shown(self._now.add(prompt, progress))
 
+    def recall(self, prompt: Prompt, box: Box, ids: np.ndarray) -> Edit:
+        """As `add`, without computing: ids of `box` as this prompt left them in a session that was like this one until then."""
+        self._check(prompt, self.prompts)
+        if ids.shape != box.shape or box.clip(self._now.draft.ids.shape) != box:
+            raise BadInput(f"The answer of {ids.shape} voxels does not fit the box {box.start} to {box.stop} (K, J, I).")
+        return self._shown(self._now.recall(prompt, box, ids))
+
     def set_labels(self, labels: LabelMap) -> Edit:
         """Take over labels that were changed elsewhere, as one step; prompts stay in force."""
         _check_grid(labels, self._now.sight.volume)

@@ -64,6 +64,13 @@ class Timeline:
         trail = self._answered(self.trail, prompt, progress)
         return self._stepped(trail[-1].delta, trail, prompt.number)
 
+    def recall(self, prompt: Prompt, box: Box, ids: np.ndarray) -> Step:
+        """As `add`, with the answer that another timeline gave in the same situation."""
+        delta = Delta.of(box, self.draft.ids[box.slices], ids)
+        held = Held.of(prompt, self.sight.native)
+        self._put(delta, after=True)
+        return self._stepped(delta, (*self.trail, Entry(held, delta)), prompt.number)
+
     def overwrite(self, ids: np.ndarray) -> Step:
         """Take over labels that were changed elsewhere."""
         delta = Delta.of(Box.whole(ids.shape), self.draft.ids, ids)

@@ -1,6 +1,7 @@
 """What a worker has to hear again, in order, for its session to be as it was when the worker before it ended.
 
-The same calls on the same arrays give the same labels, voxel for voxel, and the same things to undo and redo.
+Prompts come with the answers they got, so restoring takes no longer than sending; the few calls that are computed again, such as
+the removal of a prompt, give what they gave, as the same calls always do.
 """
 from __future__ import annotations
 
@@ -59,6 +60,9 @@ class Journal:
             self._begin("labels", entry)
         elif entry.name == "click_model" and not self._edits:
             self._begin("click_model", entry)
+        elif entry.name == "prompt" and answer.get("edit") and "labels" in arrays:  # its answer is small: it comes back exactly, and at once
+            block = keeper.put(arrays["labels"])
+            self._edits.append(Entry("prompt", {**entry.arguments, "box": answer["edit"]["box"]}, {"labels": block}))
         elif entry.name in EDITS:
             self._edits.append(entry)
         else:

@@ -13,14 +13,14 @@ from DiffSegCore.progress import Progress
 from DiffSegCore.service.worker import PULSE_S
 
 FILLING = "Filling the memory"
-ROOM = 256 << 20  # bytes a worker may take beyond what it has: filling a whole machine takes long, and others with it
+ROOM = 64 << 20  # bytes a worker may take beyond what it has: filling a whole machine takes long, and others with it
 
 
 class Pained(Engine):
     """An engine whose clicks can last, or fill the memory before they are done."""
 
-    def on_prompt(self, progress: Progress, prompt: dict[str, Any], lasting: float = 0.0, fill: bool = False) -> Answer:
-        answer = super().on_prompt(progress, prompt)  # done, but never told: the worst moment
+    def on_prompt(self, progress: Progress, prompt: dict[str, Any], lasting: float = 0.0, fill: bool = False, **known: Any) -> Answer:
+        answer = super().on_prompt(progress, prompt, **known)  # done, but never told: the worst moment
         until = time.monotonic() + lasting + 2 * PULSE_S * fill  # so that the next report gets through
         while time.monotonic() < until:
             time.sleep(0.01)

@@ -168,7 +168,7 @@ def test_measures_are_of_the_labels_as_they_are(begun):
 
 @pytest.mark.parametrize("name, arguments, arrays, words", [
     ("prompt", point(90, 4, 5), {}, "outside"), ("prompt", point(3, 4, 5, label=9), {}, "label 9"), ("prompt", point(float("nan"), 4, 5), {}, "finite"),
-    ("prompt", {"prompt": {"kind": "wish"}}, {}, "wish"), ("prompt", {**point(3, 4, 5), "region": [1, 2]}, {}, "region"), ("prompt", {}, {}, "does not fit"),
+    ("prompt", {"prompt": {"kind": "wish"}}, {}, "wish"), ("prompt", {**point(3, 4, 5), "box": [[0] * 3, [1] * 3]}, {"labels": drawn()}, "does not fit the box"), ("prompt", {**point(3, 4, 5), "region": [1, 2]}, {}, "region"), ("prompt", {}, {}, "does not fit"),
     ("dance", {}, {}, "no call"), ("segment", {"model": "toy-clicks"}, {}, "names no organs"), ("segment", {"model": "nobody"}, {}, "no model"),
     ("click_model", {"model": "toy"}, {}, "does not answer clicks"), ("remove", {"number": 7}, {}, "no prompt 7"), ("labels", {}, {"labels": np.zeros((2, 2, 2))}, "whole numbers"),
     ("labels", {}, {"labels": np.zeros((2, 2, 2), np.uint8)}, "not on a grid"), ("set_volume", {"geometry": {}}, {"image": image()}, "geometry"),
@@ -212,6 +212,16 @@ def test_without_a_volume_or_a_model_it_says_so(engine, monkeypatch, tmp_path):
     engine.set_volume({"image": image()}, **GRID)
     with pytest.raises(BadInput, match="no model that answers clicks"):
         engine.prompt(**point(3, 4, 5))
+
+
+def test_a_known_answer_is_taken_again_without_asking_the_model(begun, monkeypatch):
+    answer, arrays = begun.prompt(**point(3, 4, 5))
+    now = begun.current()[1]["labels"]
+    begun.undo()
+    monkeypatch.setattr("DiffSegCore.timeline.click", None)
+    assert begun.prompt(arrays, box=answer["edit"]["box"], **point(3, 4, 5))[0] == answer
+    np.testing.assert_array_equal(begun.current()[1]["labels"], now)
+    assert begun.prompts()[0]["prompts"][0]["ras"] == at(3, 4, 5)
 
 
 @pytest.fixture(scope="module")
