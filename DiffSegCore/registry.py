@@ -1,14 +1,12 @@
 """Which models there are: bundled ones, and the user's own in the folders that DIFFSEG_MODELS names, else in their home."""
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from .errors import BadInput
 from .model import Model, describe_model, load_model_file
-from .resources import resource
+from .resources import own_folders as own_folders, resource
 
 SUFFIX = ".safetensors"
 DEFAULT = "head-neck-ct"
@@ -17,21 +15,6 @@ DEFAULT = "head-neck-ct"
 def model_files() -> dict[str, Path]:
     """Model name (the file's stem) -> file; the user's folder wins over a bundled model of the same name."""
     return {path.stem: path for folder in (resource("Models"), *own_folders()) for path in sorted(folder.glob("*" + SUFFIX))}
-
-
-def own_folders() -> tuple[Path, ...]:
-    """The folders of the user's models, which may not exist yet: new ones go into the first."""
-    named = tuple(Path(part) for part in os.environ.get("DIFFSEG_MODELS", "").split(os.pathsep) if part)
-    return named or (_data_folder() / "models",)
-
-
-def _data_folder() -> Path:
-    """Where programs keep a user's data on this system."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "DiffSeg"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/DiffSeg"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "diffseg"
 
 
 def model_rows() -> list[dict[str, Any]]:

@@ -32,29 +32,24 @@ class ModelFile:
         return self.path.stat().st_size / 1e6
 
 
-def folders() -> tuple[Path, Path]:
-    """The bundled models' folder and the user's own: the first that DIFFSEG_MODELS names, else one beside Slicer's settings."""
+def folders() -> tuple[Path, ...]:
+    """The bundled models' folder, then the user's own, which may not exist yet: new ones go into the first of them."""
     ensureCore()
-    from DiffSegCore.resources import resource
+    from DiffSegCore.resources import own_folders, resource
 
-    named = os.environ.get("DIFFSEG_MODELS", "").split(os.pathsep)[0]
-    if named:
-        return resource("Models"), Path(named)
-    import slicer
-
-    return resource("Models"), Path(slicer.app.slicerUserSettingsFilePath).parent / "DiffSegModels"
+    return (resource("Models"), *own_folders())
 
 
 def models() -> list[ModelFile]:
-    """All readable models, bundled ones first; a broken file is left out."""
-    bundled, own = folders()
-    found = []
-    for folder in (bundled, own):
+    """All readable models, bundled ones first; the user's own wins over a bundled one of its name; a broken file is left out."""
+    bundled, *own = folders()
+    found = {}
+    for folder in (bundled, *own):
         for path in sorted(folder.glob("*" + SUFFIX)):
             described = _header(path)
             if described:
-                found.append(_model(path, described, folder == bundled))
-    return found
+                found[path.stem] = _model(path, described, folder == bundled)
+    return list(found.values())
 
 
 def segmenting() -> list[ModelFile]:

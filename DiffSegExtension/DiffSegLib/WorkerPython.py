@@ -36,7 +36,7 @@ def command() -> tuple[str, dict[str, str]]:
     python = chosen()
     environment = slicer.util.startupEnvironment() if python else dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(coreFolder()), environment.get("PYTHONPATH"))))
-    environment.setdefault("DIFFSEG_MODELS", str(ModelFiles.folders()[1]))
+    environment.setdefault("DIFFSEG_MODELS", os.pathsep.join(map(str, ModelFiles.folders()[1:])))
     return python or shutil.which("PythonSlicer") or sys.executable, environment
 
 

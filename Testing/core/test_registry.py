@@ -91,7 +91,7 @@ def test_a_file_becomes_a_model_that_loads_by_name(home, toy):
 
 def test_without_a_variable_models_lie_in_the_users_home(tmp_path, monkeypatch):
     monkeypatch.delenv("DIFFSEG_MODELS", raising=False)
-    monkeypatch.setattr("DiffSegCore.registry.sys.platform", "linux")
+    monkeypatch.setattr("DiffSegCore.resources.sys.platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert own_folders() == (tmp_path / "diffseg/models",)
 

@@ -65,10 +65,10 @@ def window(qapp: Any, scene: Any, mistakes: Any, monkeypatch: pytest.MonkeyPatch
     application.Settings.values = {}
     frame = QtWidgets.QMainWindow()
     frame.setObjectName("qSlicerMainWindow")
-    app = application.App(slicer.app, str(tmp_path), application.Views(scene), frame)
+    app = application.App(slicer.app, application.Views(scene), frame)
     monkeypatch.setattr(slicer, "app", app)
     monkeypatch.setattr(slicer, "util", importlib.import_module("slicer.util"), raising=False)
-    monkeypatch.delenv("DIFFSEG_MODELS", raising=False)
+    monkeypatch.setenv("DIFFSEG_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("DIFFSEG_PYTHON", raising=False)
     yield app
     for name in [name for name in sys.modules if name == "DiffSeg" or name.startswith("DiffSegLib")]:

@@ -40,9 +40,8 @@ class App:
 
     applicationVersion, majorVersion, minorVersion = "5.12.0", 5, 12
 
-    def __init__(self, before: Any, folder: str, views: Any, window: QtWidgets.QMainWindow) -> None:
+    def __init__(self, before: Any, views: Any, window: QtWidgets.QMainWindow) -> None:
         self._before, self._views, self._window = before, views, window
-        self.slicerUserSettingsFilePath = os.path.join(folder, "Slicer.ini")
         self.copied = ""
         self.connections: list[tuple[str, Callable[..., Any]]] = []
 
