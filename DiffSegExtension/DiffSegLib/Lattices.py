@@ -27,7 +27,7 @@ def offsetBetween(grid: Geometry, lattice: np.ndarray) -> tuple[int, int, int] |
 def latticeOf(segmentationNode: Any, segmentId: str, grid: Geometry) -> np.ndarray:
     """(4, 4) ijk to RAS of the voxels a segment has, or will have: those of its layer, of the other layers, of the volume."""
     segmentation = segmentationNode.GetSegmentation()
-    for id in (segmentId, *segmentation.GetSegmentIDs()):
+    for id in (segmentId, *(segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments()))):
         image = segmentation.GetSegment(id).GetRepresentation(_LABELMAP)
         if image is not None and not boxOf(image).is_empty:
             return ijkToRasOf(image)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from DiffSegCore.service import Failure
 
 from . import SceneBridge
+from .Edits import Patch
 from .SceneBridge import SceneLabels
 from .Segmenting import Segmented, sendVolume, volumeState
 from .SessionState import Saved
@@ -56,6 +57,16 @@ class Mirror:
         """Whether somebody else changed a voxel of the segmentation since `sceneIsOurs`."""
         return self._sceneState != SceneBridge.signature(self._segmentationNode)
 
+    def differs(self, pending: Sequence[Patch]) -> bool:
+        """Whether the segmentation shows other voxels than ours without the pending patches: saving moves layers about, which is no change."""
+        if not self.sceneChanged:
+            return False
+        labels = self._read(self.labelIds, "")
+        same = np.array_equal(labels.ids, self._without(pending)) and labels.segments == self.labels.segments
+        if same:
+            self.sceneIsOurs()
+        return not same
+
     def sceneIsOurs(self) -> None:
         """The scene now is as this mirror says, apart from what is pending."""
         self._sceneState = SceneBridge.signature(self._segmentationNode)
@@ -90,15 +101,15 @@ class Mirror:
             self.tell("labels", *self._toSend())
         self.sceneIsOurs()
 
-    def catchUp(self, last: str) -> Chain:
+    def catchUp(self, last: str, pending: Sequence[Patch]) -> Chain:
         """Tell the worker of what somebody else changed; the result is whether it begins anew: it does unless only empty segments came."""
         labels = self._read(self.labelIds, last)
-        anew = not np.array_equal(labels.ids, self.ids)
+        anew = not np.array_equal(labels.ids, self._without(pending))
         if anew:
             self.labels = labels
             yield Asked(self._ask("labels", *self._toSend()))
         else:
-            for segment in labels.segments.keys() - self.labelIds.keys():
+            for segment in [each for each in labels.segments if each not in self.labelIds]:
                 yield from self._add(segment, labels.names[labels.segments[segment]])
         self.sceneIsOurs()
         return anew
@@ -130,6 +141,12 @@ class Mirror:
 
     def lost(self) -> None:
         self.frame, self._told = None, []
+
+    def _without(self, pending: Sequence[Patch]) -> np.ndarray:
+        ids = self.ids.copy()
+        for patch in reversed(pending):
+            patch.revert(ids)
+        return ids
 
     def _read(self, known: Mapping[str, int], last: str) -> SceneLabels:
         return SceneBridge.labelsOf(self._segmentationNode, self._volumeNode, known=known, last=last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping
 
 import numpy as np
@@ -29,6 +29,11 @@ class OrganRow:
     checked: bool
     automaticMl: float | None = None
 
+    @property
+    def corrected(self) -> bool:
+        """Whether somebody changed what the model made."""
+        return self.automaticMl is not None and abs(self.ml - self.automaticMl) > _UNCHANGED * self.automaticMl
+
 
 class OrganList:
     """Counts voxels of a layer only when it changed, so that the list may be asked for after every click."""
@@ -46,11 +51,10 @@ class OrganList:
     def _row(self, node: Any, id: str, label: int) -> OrganRow:
         segment = node.GetSegmentation().GetSegment(id)
         said = saidOf(node, id)
-        ml = self.ml(segment)
-        unchanged = "ml" in said and abs(ml - said["ml"]) <= _UNCHANGED * said["ml"]
         limits = (said.get("low_ml"), said.get("high_ml"))
-        return OrganRow(label, id, segment.GetName(), tuple(segment.GetColor()), ml, limits if unchanged and None not in limits else None,
-                        said.get("confidence"), isChecked(node, id), said.get("ml"))
+        row = OrganRow(label, id, segment.GetName(), tuple(segment.GetColor()), self.ml(segment), None if None in limits else limits,
+                       said.get("confidence"), isChecked(node, id), said.get("ml"))
+        return replace(row, range=None) if row.corrected else row
 
     def ml(self, segment: Any) -> float:
         image = segment.GetRepresentation("Binary labelmap")

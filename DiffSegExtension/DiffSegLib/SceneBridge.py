@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -113,14 +113,14 @@ def prepare(segmentationNode: Any, volumeNode: Any) -> None:
         segmentationNode.SetSourceRepresentationToBinaryLabelmap()
 
 
-def importLabels(segmentationNode: Any, volumeNode: Any, ids: np.ndarray, organs: Iterable[Organ]) -> dict[str, int]:
+def importLabels(segmentationNode: Any, volumeNode: Any, ids: np.ndarray, organs: Iterable[Organ], keep: Collection[str] = ()) -> dict[str, int]:
     """Each organ a segment, all in one new layer; returns segment id -> label id.
 
-    What the module made before of the same organ is replaced, unless it was checked: then the checked one stays and the new one is
+    What the module made before of the same organ is replaced, unless its segment id is in `keep`: then it stays, and the new one is
     left out. Segments of other origin are never touched. Raises BadInput before anything is changed.
     """
     grid = gridInSegmentation(volumeNode, segmentationNode)
-    kept = {name for name, segment in _made(segmentationNode) if isChecked(segmentationNode, segment)}
+    kept = {name for name, segment in _made(segmentationNode) if segment in keep}
     organs = [organ for organ in organs if organ.name not in kept]
     layer = orientedImage(_only(ids, [organ.id for organ in organs]), grid.ijk_to_ras)
     pausing = segmentationNode.StartModify()
@@ -147,7 +147,7 @@ def tagOf(segmentationNode: Any, segmentId: str, tag: str) -> str:
     """A segment's tag, "" where it has none."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     text = vtk.reference("")
-    return str(text) if segment is not None and segment.GetTag(tag, text) else ""
+    return text.get() if segment is not None and segment.GetTag(tag, text) else ""
 
 
 def _images(segmentation: Any) -> Iterator[tuple[str, Any, Any]]:

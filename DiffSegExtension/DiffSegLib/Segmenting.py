@@ -11,7 +11,7 @@ from DiffSegCore.errors import BadInput
 from DiffSegCore.service import Failure
 
 from . import SceneBridge
-from .Organs import organOf
+from .Organs import OrganList, organOf
 from .Task import Asked, Chain
 from .VolumeFrame import VolumeFrame
 
@@ -31,7 +31,10 @@ class Segmented:
 
 
 def segmenting(ask: Callable[..., Any], scene: Any, volumeNode: Any, segmentationNode: Any, model: str | None, device: str) -> Chain:
-    """A chain for Task; its result is Segmented. The scene is first touched when the answer is there."""
+    """A chain for Task; its result is Segmented. The scene is first touched when the answer is there.
+
+    An earlier result in the same segmentation is replaced, but organs that were checked or corrected stay as they are.
+    """
     frame = VolumeFrame.of(volumeNode)
     before = volumeState(volumeNode)
     yield Asked(sendVolume(ask, frame), 0.0, _SENDING)
@@ -39,7 +42,8 @@ def segmenting(ask: Callable[..., Any], scene: Any, volumeNode: Any, segmentatio
     _checkStillThere(scene, volumeNode, segmentationNode, before)
     node = segmentationNode or _newSegmentation(scene, volumeNode)
     SceneBridge.prepare(node, volumeNode)
-    labelIds = SceneBridge.importLabels(node, volumeNode, arrays["labels"], [organOf(organ) for organ in answer["organs"]])
+    theirs = [row.segmentId for row in OrganList().rows(node, {}) if row.checked or row.corrected]  # somebody's work, not ours to replace
+    labelIds = SceneBridge.importLabels(node, volumeNode, arrays["labels"], [organOf(organ) for organ in answer["organs"]], theirs)
     return Segmented(node, frame, arrays["labels"], labelIds, tuple(answer.get("warnings", ())), before)
 
 

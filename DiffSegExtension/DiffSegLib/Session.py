@@ -80,9 +80,7 @@ class Session:
                 self._prompts = saved.prompts
             self._show()
         elif self.mirror.sceneChanged or segmentId and (segmentId not in self.mirror.labelIds or self.mirror.labels.overlapping):
-            if self.mirror.sceneChanged:
-                self.reject()
-            if (yield from self.mirror.catchUp(segmentId)):
+            if (yield from self.mirror.catchUp(segmentId, self._waiting)):
                 self._forgetSteps()
                 SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
 
@@ -145,7 +143,7 @@ class Session:
     def accept(self) -> bool:
         if not self._waiting:
             return False
-        if self.mirror.sceneChanged:
+        if self.mirror.differs(self._waiting):
             self.reject()
             raise BadInput(_ELSEWHERE)
         self._write(self._waiting)
@@ -208,7 +206,7 @@ class Session:
         """An answer that changes labels; if the scene was changed while it was worked out, the worker takes it back."""
         answer, arrays = yield Asked(self.ask(name, arguments))
         self.checkOpen()
-        if self.mirror.sceneChanged or self.mirror.isStale:
+        if self.mirror.isStale or self.mirror.differs(self._waiting):
             self.mirror.tell("undo")
             raise BadInput(_ELSEWHERE)
         return answer["edit"], arrays["labels"]
@@ -270,7 +268,7 @@ class Session:
 
     def _outOfStep(self) -> bool:
         """Whether somebody else changed the segmentation: our undo would take their work back, so there is none any more."""
-        if self.mirror.sceneChanged:
+        if self.mirror.differs(()):
             self._done, self._undone = [], []
             self._writer.forget()
             return True

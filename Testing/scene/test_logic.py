@@ -315,6 +315,54 @@ def test_a_preview_on_a_segmentation_that_changed_is_dropped(logic, volume, segm
     assert logic.pending is None and not voxelsOf(node, brainstem, SHAPE)[1, 8, 3]
 
 
+def test_layers_that_only_moved_about_cost_no_preview_and_no_undo(logic, volume, service, segmented):
+    node, brainstem, _ = segmented
+    before = shown(logic, volume)
+    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
+    logic.accept()
+    logic.click(world(volume, (1, 8, 9)), brainstem).wait(SOON)
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert logic.accept() and logic.undo()
+    node.GetSegmentation().CollapseBinaryLabelmaps(True)
+    assert logic.undo() and (shown(logic, volume) == before).all() and inStep(logic, volume, service)
+
+
+def test_a_segment_added_while_a_preview_waits_does_not_drop_it(logic, volume, service, segmented):
+    _, brainstem, _ = segmented
+    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
+    tumour = logic.addSegment("Tumour")
+    preview = logic.click(world(volume, (8, 1, 1)), tumour).wait(SOON)
+    assert preview.numbers == (1, 2) and logic.accept()
+    assert [each["name"] for each in logic.prompts()] == ["Brainstem", "Tumour"] and inStep(logic, volume, service)
+
+
+def test_segmenting_again_replaces_what_nobody_touched_and_keeps_somebodys_work(logic, volume, service, segmented):
+    node, brainstem, esophagus = segmented
+    logic.click(world(volume, (1, 8, 3)), brainstem).wait(SOON)
+    logic.accept()
+    corrected = voxelsOf(node, brainstem, SHAPE)
+    logic.segment(volume, node).wait(SOON)
+    np.testing.assert_array_equal(voxelsOf(node, brainstem, SHAPE), corrected)
+    assert len(SceneBridge.segmentIds(node)) == 2 and logic.prompts() == [] and inStep(logic, volume, service)
+
+
+def test_overlapping_segments_are_each_corrected_whole(logic, volume, addSegmentation, geometry):
+    from DiffSegLib.Images import orientedImage
+
+    node = addSegmentation(volume, np.zeros(SHAPE, np.uint8))
+    masks = [np.zeros(SHAPE, np.uint8) for _ in range(2)]
+    masks[0][2:8, 2:8, 2:8] = masks[1][4:9, 4:9, 4:9] = 1
+    first, second = (node.AddSegmentFromBinaryLabelmapRepresentation(orientedImage(mask, geometry.ijk_to_ras), name) for mask, name in zip(masks, "ab"))
+    logic.beginSession(volume, node)
+    for segment, mask, other in ((first, masks[0], second), (second, masks[1], first), (first, masks[0], second)):
+        before = voxelsOf(node, other, SHAPE)
+        logic.click(world(volume, (5, 5, 5)), segment, False).wait(SOON)
+        logic.accept()
+        mask[4:7, 4:7, 4:7] = 0
+        np.testing.assert_array_equal(voxelsOf(node, segment, SHAPE), mask)
+        np.testing.assert_array_equal(voxelsOf(node, other, SHAPE), before)
+
+
 def test_an_imported_segmentation_is_corrected_as_well(logic, volume, service, addSegmentation, image):
     node = addSegmentation(volume, (image > 0).astype(np.uint8))
     (segment,) = SceneBridge.segmentIds(node)

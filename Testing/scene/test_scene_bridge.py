@@ -215,14 +215,13 @@ def test_an_organ_without_a_voxel_is_a_segment_too(volume, scene):
     assert node.GetSegmentation().GetSegment(segment).GetName() == "Liver"
 
 
-def test_a_second_result_replaces_the_first_but_no_checked_and_no_foreign_segment(volume, addSegmentation, ids, geometry):
+def test_a_second_result_replaces_the_first_but_nothing_to_be_kept_and_no_foreign_segment(volume, addSegmentation, ids, geometry):
     node = addSegmentation(volume, np.zeros(SHAPE, np.uint8))
     own = addSegment(node, np.ones((2, 2, 2), np.uint8), geometry.ijk_to_ras, "Liver")
     first = SceneBridge.importLabels(node, volume, np.where(ids == 2, 5, ids).astype(np.uint8), [SPLEEN, LIVER])
     spleen, liver = first
-    SceneBridge.setChecked(node, spleen, True)
     changed = np.full(SHAPE, 5, np.uint8)
-    (again,) = SceneBridge.importLabels(node, volume, changed, [SPLEEN, LIVER])
+    (again,) = SceneBridge.importLabels(node, volume, changed, [SPLEEN, LIVER], keep=[spleen])
     assert liver not in SceneBridge.segmentIds(node) or again == liver
     assert set(SceneBridge.segmentIds(node)) == {own, spleen, again}
     np.testing.assert_array_equal(voxelsOf(node, spleen, SHAPE), ids == 1)
