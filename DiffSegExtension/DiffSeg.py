@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import slicer
@@ -33,6 +34,8 @@ class DiffSeg(ScriptedLoadableModule):
 class DiffSegWidget(ScriptedLoadableModuleWidget):
     """Hands everything to DiffSegLib.Widget, which is loaded when the module is first opened."""
 
+    panel = None  # until `setup` has come to its end
+
     def setup(self) -> None:
         super().setup()
         from DiffSegLib.Widget import Widget
@@ -40,13 +43,23 @@ class DiffSegWidget(ScriptedLoadableModuleWidget):
         self.panel = Widget(self.layout, self.resourcePath("UI/DiffSeg.ui"))
 
     def cleanup(self) -> None:
-        self.panel.close()
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
 
     def enter(self) -> None:
-        self.panel.enter()
+        if self.panel is not None:
+            self.panel.enter()
 
     def exit(self) -> None:
-        self.panel.exit()
+        if self.panel is not None:
+            self.panel.exit()
+
+    def onReload(self) -> None:
+        """Slicer's developer button reloads this file; what it is made of is loaded anew with it."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "DiffSegLib"]:
+            del sys.modules[name]
+        super().onReload()
 
 
 class DiffSegLogic(ScriptedLoadableModuleLogic):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable
 
 import ctk
@@ -86,8 +87,11 @@ class SetupPanel:
         self.showModels()
 
     def _onPython(self, path: str) -> None:
-        WorkerPython.choose(path)
-        self._onReady()
+        """Called for every letter that is typed; only a program, or none, is a choice."""
+        if not path or Path(path).is_file():
+            WorkerPython.choose(path)
+            self.check()
+            self._onReady()
 
     def _onInstall(self, _checked: bool) -> None:
         """On the main thread, from a click: Slicer's installer shows its own progress."""

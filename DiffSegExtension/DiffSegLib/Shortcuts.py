@@ -46,4 +46,4 @@ class Shortcuts:
         """A text field keeps its keys, Enter and Ctrl+Z too, so the shortcuts rest meanwhile."""
         typing = new is not None and any(new.inherits(kind) for kind in _TEXT)
         for shortcut, _action in self._shortcuts:
-            shortcut.setEnabled(not typing)
+            shortcut.enabled = not typing

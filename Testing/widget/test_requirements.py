@@ -183,3 +183,18 @@ def test_models_are_listed_added_and_deleted_without_pytorch(window, tmp_path, m
         ModelFiles.add(copy)
 
 
+
+
+def test_a_chosen_python_is_kept_and_the_next_worker_runs_there(window, frame):
+    from DiffSegLib import WorkerPython
+    from DiffSegLib.Widget import Widget
+    from fakes import FakeLogic
+
+    panel = Widget(frame.layout(), str(EXTENSION / "Resources/UI/DiffSeg.ui"), FakeLogic())
+    panel.ui.pythonEdit.currentPath = sys.executable[:-3]
+    assert WorkerPython.chosen() == "", "a path that is still being typed is no choice"
+    panel.ui.pythonEdit.currentPath = sys.executable
+    assert WorkerPython.chosen() == sys.executable == WorkerPython.command()[0]
+    assert panel.logic.calls[-1] == ("useWorker", sys.executable)
+    assert not panel.ui.installButton.enabled, "what another Python lacks is installed there"
+    panel.close()
