@@ -4,6 +4,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from .organ_volumes import OrganVolume, organ_volumes
 from .segmenter import Prediction
 
@@ -24,15 +27,25 @@ class OrganFound:
 
 def organs_found(prediction: Prediction) -> tuple[OrganFound, ...]:
     """Of every organ that the prediction names. Chances are counted on the model grid, and scaled to the native grid's volume."""
-    logits = prediction.logits
-    best, scale = logits.argmax(0), logits.logsumexp(0)
+    best, scale = _best(prediction.logits)
     voxel_ml = math.prod(prediction.geometry.spacing) / 1000
     channel = {id: n + 1 for n, id in enumerate(prediction.labels.names)}
     found = []
     for size in organ_volumes(prediction.labels):
-        chance, own = (logits[channel[size.id]] - scale).exp(), best == channel[size.id]  # both (k, j, i)
+        chance, own = (prediction.logits[channel[size.id]].float() - scale).exp(), best == channel[size.id]  # both (k, j, i)
         count, inside, expected = int(own.sum()), float(chance[own].sum()), float(chance.sum())
         unit = size.ml / count if count and size.ml else voxel_ml
         low, high = (unit * int((chance >= least).sum()) for least in (LEAST, MOST))
         found.append(OrganFound(size, min(low, size.ml), max(high, size.ml), 2 * inside / (count + expected) if count else 0.))
     return tuple(found)
+
+
+def _best(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The best channel and the log of the sum over channels, (k, j, i); channel by channel, as all at once would double the memory."""
+    top = logits[0].float()
+    best, scale = torch.zeros(top.shape, dtype=torch.int16), top
+    for channel, plane in enumerate(logits[1:], 1):
+        plane = plane.float()
+        best[plane > top] = channel
+        top, scale = torch.maximum(top, plane), torch.logaddexp(scale, plane)
+    return best, scale

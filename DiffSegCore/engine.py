@@ -92,7 +92,8 @@ class Engine:
         """organs, warnings, seconds and the array labels. names, grid and the array logits are what `labels` restores it from."""
         desk = self._needed()
         prediction = self._segmenter_of(model or DEFAULT, device, refine, progress).segment(desk.volume, progress=part(progress, .05, .95))
-        found, kept = organs_found(prediction), _halved(prediction)
+        kept = _halved(prediction)
+        found = organs_found(kept or prediction)
         self._lay(replace(desk, labels=prediction.labels, prediction=kept, found=found), part(progress, .95, 1))
         result = {"organs": [plain_organ(each) for each in found], "warnings": list(prediction.warnings), "seconds": prediction.seconds,
                   "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry)}

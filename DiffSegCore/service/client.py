@@ -133,7 +133,7 @@ class Service:
             return
         overdue = self._current is not None and self._current.deadline is not None and time.monotonic() > self._current.deadline
         if overdue:
-            self._refused(self._current, STOPPED)
+            self._refused(self._current, Failure("Cancelled", "Stopped, as asked; the worker is being restarted."))
         if overdue or self._worker.gone:
             self._replace()
         if self._worker is not None and self._worker.ready and self._current is None and self._queue:
