@@ -126,10 +126,11 @@ def _volume_cases(paths: Iterable[Path], root: Path) -> list[BatchCase]:
 def _dicom_cases(paths: Iterable[Path], root: Path) -> list[BatchCase]:
     damaged: dict[Path, list[Path]] = defaultdict(list)
     others = [path for path in paths if suffix_of(path) not in VOLUMES and path.is_file()]
+    readable = [path for path in others if os.access(path, os.R_OK)]
     for path in others:
-        if path.suffix.lower() == ".dcm" and not is_dicom(path):
+        if path.suffix.lower() == ".dcm" and not (os.access(path, os.R_OK) and is_dicom(path)):
             damaged[path.parent].append(path)
-    series = grouped(others, lambda path, _: damaged[path.parent].append(path))
+    series = grouped(readable, lambda path, _: damaged[path.parent].append(path))
     found = [BatchCase(_series_name(each), _common(each.files), each) for each in series]
     return sorted(found, key=lambda case: case.series.files[0]) + [_unreadable(folder, files, root) for folder, files in sorted(damaged.items())]
 
@@ -144,7 +145,7 @@ def _series_name(series: Series) -> str:
 
 
 def _unreadable(folder: Path, files: Sequence[Path], root: Path) -> BatchCase:
-    problem = f"{len(files)} of the DICOM files in a folder have damaged headers and belong to no series; export or copy them again."
+    problem = f"{len(files)} of the DICOM files in a folder cannot be read or have damaged headers, and belong to no series; export or copy them again."
     return BatchCase(f"unreadable-{_hash(_relative(folder, root))}", folder, problem=problem)
 
 

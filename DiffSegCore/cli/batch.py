@@ -69,8 +69,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _print(record: dict[str, Any]) -> None:
+    from tqdm import tqdm
+
     told = {key: value for key, value in record.items() if key != "fingerprint"}
-    print(json.dumps(told, ensure_ascii=False), flush=True)
+    tqdm.write(json.dumps(told, ensure_ascii=False), file=sys.stdout)  # past the bar, where there is one
+    sys.stdout.flush()
 
 
 def _write_sources(cases: Any, path: Path) -> None:
