@@ -22,7 +22,7 @@ FLOORS = (
     {"refining", "refined_labels", "click_refining"},
     {"segmenter"},
     {"coordinates", "alignment", "features"},
-    {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "export", "training",
+    {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "pictures_clicks", "export", "training",
      "looking", "clicking", "timeline", "next_place", "session_file", "session",
      "confidence", "measuring", "input_check"},
     {"demo", "plain_values", "engine", "service", "batch", "click_evaluation"},
