@@ -11,14 +11,14 @@ import secrets
 import subprocess
 import tempfile
 import time
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Mapping
 
 import numpy as np
 
 from .memory import Block, Blocks, attach, unlink
+from .wire import LOST, connect, receive, send
 
 ROOT = Path(__file__).resolve().parents[2]  # where DiffSegCore lies
 # DiffSegCore comes from here, all else from where the worker's Python has it: what lies beside DiffSegCore stays out of reach.
@@ -26,7 +26,6 @@ START = ("import sys, runpy; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.p
          "runpy.run_module('DiffSegCore.service', run_name='__main__')")
 START_S = 60.0  # a cold disk and a virus scanner; what takes longer never comes
 ANSWERS = 4  # arrays of one answer at most
-LOST = (OSError, EOFError, AuthenticationError)  # ConnectionError is an OSError
 
 
 class ProcessWorker:
@@ -35,7 +34,8 @@ class ProcessWorker:
     def __init__(self, python: str, environment: Mapping[str, str], engine: str, blocks: Blocks) -> None:
         """engine: "module:class" of what answers there. Raises OSError where the Python cannot be started."""
         self.gone, self.why = False, ""
-        self._blocks, self._connection, self._answers = blocks, None, {}
+        self._blocks, self._answers = blocks, {}
+        self._connection: Connection | None = None
         self.key, self._began = secrets.token_bytes(32), time.monotonic()
         self._mailbox = blocks.put(np.zeros(1, np.int32))
         self._log = tempfile.TemporaryFile()
@@ -81,7 +81,7 @@ class ProcessWorker:
             if self._connection is None:
                 self._arrive(wait)
             while self.ready and self._connection.poll(0 if messages else wait):
-                message = json.loads(self._connection.recv_bytes())
+                message = receive(self._connection)
                 self._fetch(message)
                 messages.append(message)
         except LOST:
@@ -110,7 +110,7 @@ class ProcessWorker:
     def _arrive(self, wait: float) -> None:
         """Connect as soon as the worker says where."""
         if self.address[1]:
-            self._connection = Client(self.address, authkey=self.key)
+            self._connection = connect(self.address, self.key)
         elif self._process.poll() is not None or time.monotonic() - self._began > START_S:
             self._lost()
         else:
@@ -126,7 +126,7 @@ class ProcessWorker:
 
     def _post(self, message: Mapping[str, Any]) -> None:
         try:
-            self._connection.send_bytes(json.dumps(message).encode())
+            send(self._connection, message)
         except LOST:
             self._lost()
 

@@ -11,8 +11,7 @@ import signal
 import sys
 import threading
 import time
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, Listener
 from queue import Queue
 from typing import Any, Mapping, NoReturn
 
@@ -21,12 +20,12 @@ import numpy as np
 from ..errors import Cancelled
 from .inside import described, load_engine
 from .memory import Block, attach, create, free_all
+from .wire import LOST, receive, send, welcome
 
 PATIENCE_S = 60.0  # for a client that started the worker and never came
 PULSE_S = 0.05  # between two reports of progress
 FAREWELL_S = 1.0  # between a lost connection and the end
 BUSY = {"error": "Busy", "text": "This worker serves another window; a new one is started for this one."}
-LOST = (OSError, EOFError, AuthenticationError)
 
 
 class Worker:
@@ -79,7 +78,7 @@ class Worker:
 
     def say(self, message: Mapping[str, Any]) -> None:
         try:
-            self._client.send_bytes(json.dumps(message).encode())
+            send(self._client, message)
         except LOST:
             self._give_up()
 
@@ -98,13 +97,12 @@ class Worker:
 
     def _welcome(self, connection: Connection) -> None:
         try:
-            deliver_challenge(connection, self._key)
-            answer_challenge(connection, self._key)
+            welcome(connection, self._key)
             with self._choosing:
                 first = self._client is None
                 self._client = self._client or connection
             if not first:
-                connection.send_bytes(json.dumps(BUSY).encode())
+                send(connection, BUSY)
         except LOST:
             first = False
         if first:
@@ -114,7 +112,7 @@ class Worker:
     def _hear(self, connection: Connection) -> None:
         while True:
             try:
-                message = json.loads(connection.recv_bytes())
+                message = receive(connection)
             except LOST:
                 self._give_up()
             if "cancel" in message:

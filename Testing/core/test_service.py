@@ -301,3 +301,13 @@ def test_a_worker_that_ends_before_it_answers_anything_is_not_tried_for_ever():
         told = failure(one, "hello")
         assert told.kind == "Crash" and one.restarts <= 2
         assert failure(one, "hello").kind == "Crash"
+
+
+def test_a_question_and_its_answer_take_no_longer_than_they_need(running):
+    running.call("hello")
+    seconds = []
+    for _ in range(20):
+        began = time.perf_counter()
+        running.call("hello")
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.03  # TCP's wait for company alone would be .04
