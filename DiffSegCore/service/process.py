@@ -6,6 +6,7 @@ it writes into a block of shared memory; the key it was told on its standard inp
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -20,11 +21,13 @@ import numpy as np
 from .memory import Block, Blocks, attach, unlink
 from .wire import LOST, connect, receive, send
 
+log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]  # where DiffSegCore lies
 # DiffSegCore comes from here, all else from where the worker's Python has it: what lies beside DiffSegCore stays out of reach.
 START = ("import sys, runpy; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; import DiffSegCore.service; del sys.path[0]; "
          "runpy.run_module('DiffSegCore.service', run_name='__main__')")
 START_S = 60.0  # a cold disk and a virus scanner; what takes longer never comes
+LINES = 40  # of what the worker wrote, for the log
 ANSWERS = 4  # arrays of one answer at most
 
 
@@ -143,11 +146,14 @@ class ProcessWorker:
             code = self._process.wait(0.2)  # the connection breaks a little before the process is gone
         except subprocess.TimeoutExpired:
             code = None
-        self.gone, self.why = True, self._ending(code)
+        words = [] if code is None else self._words()
+        self.gone, self.why = True, self._ending(code, words[-1] if words else "")
+        if words:
+            log.warning("the worker's last words:\n%s", "\n".join(words[-LINES:]))
 
-    def _ending(self, code: int | None) -> str:
-        if self._connection is None:
-            last = self._last_words()
+    def _ending(self, code: int | None, last: str) -> str:
+        if not self.came_up:
+            last = "it did not answer within a minute." if code is None else last
             return f"The worker could not be started with {self._process.args[0]}" + (f": {last}" if last else ".")
         if code is None:
             return "The worker no longer answered and was ended."
@@ -155,10 +161,7 @@ class ProcessWorker:
             return "The worker was ended from outside; most often the computer ran out of memory."
         return f"The worker ended unexpectedly ({f'signal {-code}' if code < 0 else f'code {code}'})."
 
-    def _last_words(self) -> str:
-        """The last line that it wrote; read only once it writes no more, as both sides share one position in the file."""
-        if self._process.poll() is None:
-            return "it did not answer within a minute."
+    def _words(self) -> list[str]:
+        """What it wrote on standard output and error; read only once it writes no more, as both sides share one position in the file."""
         self._log.seek(0)
-        lines = self._log.read()[-4000:].decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return self._log.read().decode(errors="replace").strip().splitlines()

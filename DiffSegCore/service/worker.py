@@ -5,6 +5,7 @@ be cancelled while it runs, the third waits for standard input to close, the sur
 """
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -152,6 +153,7 @@ class Pulse:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is meant for the client, which ends its worker
+    faulthandler.enable(all_threads=False)  # a crash of a library leaves its place in what the client logs
     _die_first()
     Worker(**json.loads(sys.stdin.buffer.readline())).run()
 

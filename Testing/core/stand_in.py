@@ -42,8 +42,9 @@ class StandIn:
         self._image()
         return {"done": self.done}, {"labels": self.labels.copy()}
 
-    def prompt(self, progress: Progress, add: int, slowly: float = 0.0, deaf: float = 0.0, die: bool = False, fill: bool = False) -> tuple[dict, dict]:
-        """slowly: seconds with progress reports; deaf: seconds without any; die: by signal 9; fill: all memory there is."""
+    def prompt(self, progress: Progress, add: int, slowly: float = 0.0, deaf: float = 0.0, die: bool = False, fill: bool = False,
+               fall: bool = False) -> tuple[dict, dict]:
+        """slowly: seconds with progress reports; deaf: seconds without any; die: by signal 9; fill: all memory there is; fall: as a faulty library does."""
         self._image()
         until = time.monotonic() + slowly
         while time.monotonic() < until:
@@ -52,6 +53,10 @@ class StandIn:
         time.sleep(deaf)
         if die:
             os.kill(os.getpid(), signal.SIGKILL)
+        if fall:
+            import ctypes
+
+            ctypes.string_at(0)
         if fill:
             _fill_memory()
         self.labels = self.labels + np.uint16(add)

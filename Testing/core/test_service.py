@@ -177,6 +177,14 @@ def test_a_worker_killed_in_a_call_costs_that_call_only(running):
 
 
 @on_linux
+def test_a_crash_in_a_library_is_told_and_its_place_logged(running, caplog):
+    with_three_prompts(running)
+    crashed = failure(running, "prompt", {"add": 5, "fall": True})
+    assert crashed.kind == "Crash" and "ended unexpectedly (signal 11)" in crashed.text
+    assert "Segmentation fault" in caplog.text and "stand_in.py" in caplog.text and (labels_of(running) == 3).all()
+
+
+@on_linux
 def test_a_worker_killed_while_nothing_runs_is_not_even_noticed(running):
     with_three_prompts(running)
     os.kill(running.pid, signal.SIGKILL)
