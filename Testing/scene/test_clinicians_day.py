@@ -143,9 +143,8 @@ def clickIntoNeighbour(logic, volume, node, segment, neighbour):
     except Failure as refused:
         assert refused.kind == "BadInput" and "locked" in refused.text
     assert neighbour not in changed(before, everySegment(node, volume))
-    kji = np.argwhere(before[neighbour])
-    beside = kji[0] - [0, 0, 1]
-    logic.click(toWorld(volume, beside), segment, True).wait(SOON)
+    beside = np.roll(before[neighbour], 1, axis=2) & ~np.any(list(before.values()), axis=0)
+    logic.click(somePlace(volume, beside), segment, True).wait(SOON)
     logic.accept()
     assert changed(before, everySegment(node, volume)) <= {segment}
 
