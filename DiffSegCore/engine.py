@@ -126,12 +126,12 @@ class Engine:
 
     def on_prompt(self, progress: Progress, prompt: Mapping[str, Any], locked: Sequence[int] | None = None, region: Sequence[Any] | None = None,
                   box: Sequence[Any] | None = None, labels: np.ndarray | None = None) -> Answer:
-        """prompt: as `prompts.to_json` gives it, but numbered here; locked: ids that keep their voxels, None for all others;
-        region: [start, stop] that limits the change. Gives edit, and labels of its box; with these, an earlier answer is taken again.
+        """prompt: as `prompts.to_json` gives it, but numbered here; locked: ids that keep their voxels, region: [start, stop] that limits
+        the change, both the prompt's own where None. Gives edit, and labels of its box; with these, an earlier answer is taken again.
         """
         session, asked = self._ready(progress), from_json({"number": 0, **prompt})
         number = 1 + max((each.number for each in session.prompts), default=0)
-        asked = replace(asked, number=number, locked=None if locked is None else tuple(locked), region=box_of(region))
+        asked = replace(asked, number=number, locked=asked.locked if locked is None else tuple(locked), region=box_of(region) or asked.region)
         if labels is not None:
             return _answered(session.recall(asked, box_of(box or ()), labels))
         return _answered(session.add(asked, progress=progress))
@@ -253,7 +253,8 @@ def _begun(present: RefinementSession | None, desk: Desk, clicking: tuple[Model,
 def _answered(edit: Edit | None) -> Answer:
     if edit is None:
         return {"edit": None}, {}
-    return {"edit": {"box": plain_box(edit.box), "added_ml": float(edit.added_ml), "removed_ml": float(edit.removed_ml), "number": edit.number}}, {"labels": edit.labels}
+    told = {"box": plain_box(edit.box), "added_ml": float(edit.added_ml), "removed_ml": float(edit.removed_ml), "number": edit.number}
+    return {"edit": told}, {"labels": edit.labels}
 
 
 def _halved(prediction: Prediction) -> Prediction | None:

@@ -167,12 +167,23 @@ def test_measures_are_of_the_labels_as_they_are(begun):
 
 
 @pytest.mark.parametrize("name, arguments, arrays, words", [
-    ("prompt", point(90, 4, 5), {}, "outside"), ("prompt", point(3, 4, 5, label=9), {}, "label 9"), ("prompt", point(float("nan"), 4, 5), {}, "finite"),
-    ("prompt", {"prompt": {"kind": "wish"}}, {}, "wish"), ("prompt", {**point(3, 4, 5), "box": [[0] * 3, [1] * 3]}, {"labels": drawn()}, "does not fit the box"), ("prompt", {**point(3, 4, 5), "region": [1, 2]}, {}, "region"), ("prompt", {}, {}, "does not fit"),
-    ("dance", {}, {}, "no call"), ("segment", {"model": "toy-clicks"}, {}, "names no organs"), ("segment", {"model": "nobody"}, {}, "no model"),
-    ("click_model", {"model": "toy"}, {}, "does not answer clicks"), ("remove", {"number": 7}, {}, "no prompt 7"), ("labels", {}, {"labels": np.zeros((2, 2, 2))}, "whole numbers"),
-    ("labels", {}, {"labels": np.zeros((2, 2, 2), np.uint8)}, "not on a grid"), ("set_volume", {"geometry": {}}, {"image": image()}, "geometry"),
-    ("set_volume", GRID, {"image": image()[1:]}, "not on a grid"), ("set_volume", GRID, {"image": image(), "labels": drawn()[1:]}, "not on a grid"),
+    ("prompt", point(90, 4, 5), {}, "outside"),
+    ("prompt", point(3, 4, 5, label=9), {}, "label 9"),
+    ("prompt", point(float("nan"), 4, 5), {}, "finite"),
+    ("prompt", {"prompt": {"kind": "wish"}}, {}, "wish"),
+    ("prompt", {**point(3, 4, 5), "region": [1, 2]}, {}, "region"),
+    ("prompt", {**point(3, 4, 5), "box": [[0] * 3, [1] * 3]}, {"labels": drawn()}, "does not fit the box"),
+    ("prompt", {}, {}, "does not fit"),
+    ("dance", {}, {}, "no call"),
+    ("segment", {"model": "toy-clicks"}, {}, "names no organs"),
+    ("segment", {"model": "nobody"}, {}, "no model"),
+    ("click_model", {"model": "toy"}, {}, "does not answer clicks"),
+    ("remove", {"number": 7}, {}, "no prompt 7"),
+    ("labels", {}, {"labels": np.zeros((2, 2, 2))}, "whole numbers"),
+    ("labels", {}, {"labels": np.zeros((2, 2, 2), np.uint8)}, "not on a grid"),
+    ("set_volume", {"geometry": {}}, {"image": image()}, "geometry"),
+    ("set_volume", GRID, {"image": image()[1:]}, "not on a grid"),
+    ("set_volume", GRID, {"image": image(), "labels": drawn()[1:]}, "not on a grid"),
 ])
 def test_what_is_asked_wrongly_is_refused_and_changes_nothing(begun, name, arguments, arrays, words):
     begun.prompt(**point(3, 4, 5))

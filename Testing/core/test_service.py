@@ -296,12 +296,19 @@ def test_when_the_client_is_gone_the_worker_and_its_memory_go_too(last):
     assert "leaked" not in run.stderr and "Traceback" not in run.stderr
 
 
+EMBEDDED = """
+import os, sys
+sys.executable = ""
+from DiffSegCore.service import Service
+with Service(os.environ["ONE"], dict(os.environ), engine="stand_in:StandIn") as one:
+    print(one.call("hello")[0]["pid"] == one.pid, sorted({"torch", "SimpleITK", "scipy", "monai"} & set(sys.modules)))
+"""
+
+
 def test_the_client_needs_numpy_only_and_no_executable_of_its_own():
-    code = ("import sys, os; sys.executable = ''; from DiffSegCore.service import Service; one = Service(os.environ['ONE'], dict(os.environ), engine='stand_in:StandIn');"
-            "print(one.call('hello')[0]['pid'] == one.pid, sorted({'torch', 'SimpleITK', 'scipy', 'monai'} & set(sys.modules))); one.close()")
-    run = subprocess.run([sys.executable, "-c", code], env={**ENVIRONMENT, "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "ONE": sys.executable},
+    run = subprocess.run([sys.executable, "-c", EMBEDDED], env={**ENVIRONMENT, "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "ONE": sys.executable},
                          capture_output=True, text=True, timeout=60)
-    assert run.stdout.split("\n")[0] == "True []", run.stderr
+    assert run.stdout.strip() == "True []", run.stderr
 
 
 def test_a_worker_that_ends_before_it_answers_anything_is_not_tried_for_ever():
