@@ -15,7 +15,7 @@ from .crops import crop_grid, paste, reached
 from .draft import Draft, within
 from .geometry import Box, Geometry
 from .looking import Seen, Sight
-from .marks import core, line, mark, span
+from .marks import core, mark, span
 from .progress import Progress, silent
 from .prompt_maps import steering
 from .prompts import BoxPrompt, Lasso, Prompt
