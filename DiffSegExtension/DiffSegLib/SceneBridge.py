@@ -99,11 +99,11 @@ def signature(segmentationNode: Any) -> tuple[Any, ...]:
 
 
 def prepare(segmentationNode: Any, volumeNode: Any) -> None:
-    """Make a segmentation editable as labelmaps: an empty one lies where the volume lies, surfaces and contours become voxels."""
+    """Make a segmentation editable as labelmaps: one without voxels lies where the volume lies, surfaces and contours become voxels."""
     segmentation = segmentationNode.GetSegmentation()
     if segmentationNode.GetDisplayNode() is None:
         segmentationNode.CreateDefaultDisplayNodes()
-    if segmentation.GetNumberOfSegments() == 0:
+    if segmentation.GetSourceRepresentationName() == _LABELMAP and not signature(segmentationNode):
         segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     elif segmentation.GetSourceRepresentationName() != _LABELMAP:

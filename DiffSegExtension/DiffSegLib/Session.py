@@ -40,7 +40,6 @@ class Session:
         self._done: list[list[Patch]] = []  # one list an accept
         self._undone: list[list[Patch]] = []
         self._preview, self._markups = PreviewNode(owner.scene), PromptMarkups(owner.scene)
-        SceneBridge.prepare(segmentationNode, volumeNode)
         self._writer = SegmentWriter(segmentationNode, volumeNode)
 
     def isOf(self, volumeNode: Any, segmentationNode: Any) -> bool:
@@ -74,6 +73,7 @@ class Session:
         if self._model != (self.owner.clickModel, self.owner.device):
             yield from self._chooseModel()
         if self.mirror.isStale:
+            SceneBridge.prepare(self.segmentationNode, self.volumeNode)
             self._forgetSteps()
             saved = SessionState.load(self.stateNode)
             if (yield from self.mirror.start(saved, segmentId)):
@@ -138,6 +138,7 @@ class Session:
         return preview
 
     def addSegment(self, name: str) -> str:
+        """Its id; empty, until something is drawn into it."""
         return self.segmentationNode.GetSegmentation().AddEmptySegment("", name)
 
     def accept(self) -> bool:

@@ -287,6 +287,47 @@ def test_a_new_segment_is_drawn_from_nothing(logic, volume, service, segmented):
     assert [row.name for row in logic.organs()][-1] == "Tumour"
 
 
+def test_from_nothing_on_a_transformed_volume(logic, volume, scene, addTransform):
+    moved = np.eye(4)
+    moved[:3, :3] = turned((0, 0, 30))
+    volume.SetAndObserveTransformNodeID(addTransform(moved).GetID())
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    logic.beginSession(volume, node)
+    tumour = logic.addSegment("Tumour")
+    logic.click(world(volume, (5, 5, 5)), tumour).wait(SOON)
+    logic.accept()
+    expected = np.zeros(SHAPE, bool)
+    expected[4:7, 4:7, 4:7] = True
+    np.testing.assert_array_equal(voxelsOf(node, tumour, SHAPE), expected)
+    assert node.GetParentTransformNode() is volume.GetParentTransformNode()
+
+
+def test_choosing_a_segmentation_of_surfaces_changes_nothing_until_the_first_click(logic, volume, addSegmentation, image):
+    node = addSegmentation(volume, (image > 0).astype(np.uint8))
+    node.CreateClosedSurfaceRepresentation()
+    node.SetSourceRepresentationToClosedSurface()
+    node.RemoveBinaryLabelmapRepresentation()
+    logic.beginSession(volume, node)
+    assert node.GetSegmentation().GetSourceRepresentationName() == "Closed surface" and len(logic.organs()) == 1
+    logic.click(world(volume, (1, 8, 3)), SceneBridge.segmentIds(node)[0]).wait(SOON)
+    logic.accept()
+    assert SceneBridge.labelsOf(node, volume).ids[1, 8, 3] == 1
+
+
+def test_without_slicers_editor_logic_the_promises_are_the_same(logic, volume, service, monkeypatch):
+    import slicer
+
+    monkeypatch.delattr(slicer, "vtkSlicerSegmentEditorLogic")
+    node = logic.segment(volume).wait(SOON)
+    brainstem, esophagus = SceneBridge.segmentIds(node)
+    before = shown(logic, volume)
+    logic.lockOthers = False
+    logic.click(world(volume, (6, 6, 7)), brainstem).wait(SOON)
+    logic.accept()
+    assert (shown(logic, volume) != before).sum() == 27 and inStep(logic, volume, service)
+    assert logic.undo() and (shown(logic, volume) == before).all() and logic.redo() and inStep(logic, volume, service)
+
+
 def test_what_somebody_else_draws_is_what_the_next_click_starts_from(logic, volume, service, segmented):
     from DiffSegCore.geometry import Box
     from DiffSegLib.SegmentWriter import Change, SegmentWriter

@@ -62,12 +62,15 @@ class ToyEngine:
         (Path(folder) / "manifest.json").write_text(json.dumps({"names": names, "formats": formats, **manifest}))
         return {"manifest": str(Path(folder) / "manifest.json")}, {}
 
-    def prompt(self, progress, prompt, locked=None, region=None):
+    def prompt(self, progress, prompt, locked=None, region=None, box=None, labels=None):
+        """With box and labels, the answer is known: a worker that is started again is told so."""
         if str(prompt["label"]) not in self.names:
             raise BadInput(f"There is no label {prompt['label']}.")
         number = 1 + max((each.get("number", 0) for each in self.trail), default=0)
         prompt = {**prompt, "number": number, "locked": locked, "region": region}
-        return self._step(self._answered(self.now, prompt), [*self.trail, prompt], number)
+        now = self._answered(self.now, prompt)
+        assert box is None or (now[Box(*map(tuple, box)).slices] == labels).all()
+        return self._step(now, [*self.trail, prompt], number)
 
     def remove(self, progress, number):
         trail = [each for each in self.trail if each.get("number") != number]
