@@ -42,9 +42,12 @@ class Journal:
 
     @classmethod
     def open(cls, out: Path, wanted: Mapping[str, str], *, resume: bool) -> Journal:
-        """`wanted`: fingerprint of each case. Keeps the finished ones among them whose files are there; the others are forgotten."""
-        found = _read(out / NAME) if resume else {}
-        kept = {name: found[name] for name, mark in wanted.items() if name in found and _holds(found[name], mark, out)}
+        """`wanted`: fingerprint of each case, as it has to be to count as done; without `resume` none of them does.
+
+        Finished cases of other inputs that went into the same folder stay, as long as their files do.
+        """
+        kept = {name: record for name, record in _read(out / NAME).items() if _is_there(record, out)
+                and (name not in wanted or resume and record.get("fingerprint") == wanted[name])}
         with atomic(out / NAME) as temporary:
             temporary.write_text("".join(map(_line, kept.values())), encoding="utf-8")
         return cls(out, kept)
@@ -68,8 +71,8 @@ class Journal:
                 table.writerow((row["case"], row["state"], *(row.get("ml", {}).get(organ, "") for organ in organs), row["seconds"], remarks))
 
 
-def _holds(record: Mapping[str, Any], mark: str, out: Path) -> bool:
-    return record["state"] == "done" and record.get("fingerprint") == mark and all((out / name).is_file() for name in record["files"])
+def _is_there(record: Mapping[str, Any], out: Path) -> bool:
+    return record["state"] == "done" and all((out / name).is_file() for name in record.get("files", ()))
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -42,11 +42,11 @@ def run_batch(cases: Sequence[BatchCase], job: Job, *, resume: bool = True, jobs
     with only_one(job.out):
         marks = {case.name: fingerprint(case, job) for case in cases}
         journal = Journal.open(job.out, marks, resume=resume)
-        for record in journal.records.values():
+        kept = {case.name: journal.records[case.name] for case in cases if case.name in journal.records}
+        for record in kept.values():
             report({**record, "resumed": True})
-        kept = len(journal.records)
         # What was being worked on when the last run ended may have ended it: it comes last.
-        rest = sorted((case for case in cases if case.name not in journal.records), key=lambda case: job.partial(case).exists())
+        rest = sorted((case for case in cases if case.name not in kept), key=lambda case: job.partial(case).exists())
         shutil.rmtree(job.out / PARTIAL, ignore_errors=True)
         try:
             for record in records(rest, job, jobs=jobs, scheduler=scheduler, progress=progress) if rest else ():
@@ -58,8 +58,8 @@ def run_batch(cases: Sequence[BatchCase], job: Job, *, resume: bool = True, jobs
             write_report(list(journal.records.values()), job.out)
             with suppress(OSError):
                 (job.out / PARTIAL).rmdir()
-    done = sum(record["state"] == "done" for record in journal.records.values())
-    return Tally(done, len(journal.records) - done, kept)
+    done = sum(journal.records[case.name]["state"] == "done" for case in cases)
+    return Tally(done, len(cases) - done, len(kept))
 
 
 def _check_targets(cases: Sequence[BatchCase], job: Job) -> None:

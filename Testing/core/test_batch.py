@@ -206,6 +206,14 @@ def test_a_case_is_done_again_when_what_it_rests_on_changed(images, job, tmp_pat
     assert run_batch([case], job, resume=False).resumed == 0
 
 
+def test_two_inputs_may_go_into_one_folder_one_after_the_other(images, job):
+    b, c = find_cases(images / "b.mha"), find_cases(images / "c.nrrd")
+    for cases in (b, c):
+        assert run_batch(cases, job, resume=False).done == 1
+    assert run_batch(b, job).resumed == 1
+    assert [row["case"] for row in csv.DictReader((job.out / "volumes.csv").open())] == ["b", "c"]
+
+
 def test_killed_in_the_middle_the_next_run_does_the_rest(images, tmp_path, model):
     for n in range(4):
         toy_ct(images / f"more{n}.nrrd", (20, 24, 28))
