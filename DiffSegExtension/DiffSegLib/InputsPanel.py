@@ -85,7 +85,8 @@ class InputsPanel:
         self._remember()
 
     def _remember(self) -> None:
-        """In the scene's parameter node; not while a scene is opened or closed, when selectors change by themselves."""
+        """For the clicks, and in the scene's parameter node; not while a scene is opened or closed, when selectors change by themselves."""
+        self._logic.device = self.ui.deviceSelector.currentData
         if self._restoring or slicer.mrmlScene.IsBatchProcessing():
             return
         chosen = Parameters(slicer.mrmlScene)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
+import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
@@ -22,7 +23,8 @@ class Widget(VTKObservationMixin):
 
     def __init__(self, layout: Any, uiFile: str, logic: Any = None) -> None:
         super().__init__()
-        self.logic = logic or WorkerPython.newLogic()
+        self.logic, self._closed = logic or WorkerPython.newLogic(), False
+        self.logic.later = self._later
         self._root = slicer.util.loadUI(uiFile)
         layout.addWidget(self._root)
         self.ui = slicer.util.childWidgetVariables(self._root)
@@ -44,6 +46,7 @@ class Widget(VTKObservationMixin):
 
     def close(self) -> None:
         """Undo `__init__`. A selector that outlives its observers can crash Slicer, so the scene is taken from it first."""
+        self._closed = True
         self.exit()
         self.removeObservers()
         for part in (self.work, self.setup, self.inputs, self.correct, self.organs, self.measure):
@@ -80,6 +83,10 @@ class Widget(VTKObservationMixin):
             "Return": correct.accept, "Enter": correct.accept, "Esc": correct.escape, "Del": correct.removePrompt,
             "Ctrl+Z": correct.undo, "Ctrl+Y": correct.redo, "Ctrl+Shift+Z": correct.redo,
         }
+
+    def _later(self, action: Callable[[], None]) -> None:
+        """Once the window has drawn what a button did; never after it was closed."""
+        qt.QTimer.singleShot(0, lambda: None if self._closed else action())
 
     def _toggleUncertainty(self) -> None:
         if self.ui.uncertaintyBox.enabled:
