@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadInput
+from .files import file_hash
 from .model import describe_model
 from .resources import resource
 
@@ -66,12 +66,3 @@ def written(entries: list[Entry]) -> str:
     """The catalogue's text."""
     rows: list[dict[str, Any]] = [asdict(entry) for entry in sorted(entries, key=lambda each: each.name)]
     return json.dumps({"format": 1, "models": rows}, indent=2) + "\n"
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a whole file, as `sha256sum` prints it."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -19,6 +19,7 @@ from . import __version__
 from .dicom import Series, list_series
 from .dicomseg import check_dicomseg, lies_on, write_dicomseg
 from .errors import BadInput
+from .files import file_hash
 from .geometry import Geometry
 from .organ_volumes import organ_volumes, write_csv
 from .progress import Progress, part, silent
@@ -67,7 +68,7 @@ def changed_files(manifest: str | Path) -> tuple[str, ...]:
     said = _manifest(home)
     if said is None:
         raise BadInput(f"{manifest} is not the manifest of an export.")
-    return tuple(each["name"] for each in said["files"] if not (home / each["name"]).is_file() or _hash(home / each["name"]) != each["sha256"])
+    return tuple(each["name"] for each in said["files"] if not (home / each["name"]).is_file() or file_hash(home / each["name"]) != each["sha256"])
 
 
 def _check(volume: Volume | None, formats: Sequence[str], series: str | Path | None) -> None:
@@ -124,15 +125,7 @@ def _image(volume: Volume | None, labels: LabelMap) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [{"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": _hash(path)} for path in found]
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            digest.update(piece)
-    return digest.hexdigest()
+    return [{"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_hash(path)} for path in found]
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

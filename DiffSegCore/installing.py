@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from .catalogue import Entry, catalogue, file_hash
+from .catalogue import Entry, catalogue
 from .downloading import download
 from .errors import BadInput
-from .files import atomic
+from .files import atomic, file_hash
 from .model import load_model_file
 from .progress import Progress, part, silent
 from .registry import SUFFIX, model_files, own_folders

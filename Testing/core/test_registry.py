@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 from toys import toy_model
 
-from DiffSegCore.catalogue import Entry, catalogue, entry_of, file_hash, written
+from DiffSegCore.catalogue import Entry, catalogue, entry_of, written
 from DiffSegCore.cli import main
 from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.files import file_hash
 from DiffSegCore.installing import install, remove, verify
 from DiffSegCore.registry import load_model, model_files, own_folders
 from DiffSegCore.resources import resource
