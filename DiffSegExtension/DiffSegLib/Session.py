@@ -1,26 +1,21 @@
-"""One volume and one segmentation being corrected: clicks, their preview, what was accepted, undo and redo.
-
-Each answer of the worker is a patch of the label map, so taking back and doing again need no answer: the scene is right at once,
-and the worker is told.
-"""
+"""One volume and one segmentation being corrected: prompts, their preview, accepting, undo and redo, in scene and worker alike."""
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
 from DiffSegCore.errors import BadInput
-from DiffSegCore.geometry import Box
 from DiffSegCore.service import Failure
 
 from . import SceneBridge, SessionState
-from .Edits import Difference, Patch
 from .Mirror import Mirror
 from .Preview import Preview, PreviewNode
 from .Prompts import Places, PromptMarkups, regionOf
 from .Segmenting import Segmented
 from .SegmentWriter import SegmentWriter
+from .Steps import Steps
 from .Task import Asked, Chain
 
 _ELSEWHERE = "The segmentation was changed elsewhere meanwhile, so the preview was dropped; click again."
@@ -35,10 +30,7 @@ class Session:
         self.closed, self.pending = False, None
         self.mirror = Mirror(self.ask, volumeNode, segmentationNode)
         self._model: tuple[str | None, str] = (None, "auto")  # which one the worker answers clicks with, and where
-        self._prompts: tuple[dict[str, Any], ...] = ()
-        self._waiting: list[Patch] = []  # answered and shown, not accepted
-        self._done: list[list[Patch]] = []  # one list an accept
-        self._undone: list[list[Patch]] = []
+        self._steps = Steps(self.mirror)
         self._preview, self._markups = PreviewNode(owner.scene), PromptMarkups(owner.scene)
         self._writer = SegmentWriter(segmentationNode, volumeNode)
 
@@ -47,11 +39,11 @@ class Session:
 
     @property
     def canUndo(self) -> bool:
-        return bool(self._waiting or self._done)
+        return bool(self._steps.waiting) or self._steps.canUndo
 
     @property
     def canRedo(self) -> bool:
-        return bool(self._undone) and not self._waiting
+        return self._steps.canRedo
 
     @property
     def stateNode(self) -> Any:
@@ -59,7 +51,7 @@ class Session:
 
     def prompts(self) -> list[dict[str, Any]]:
         segments = self.mirror.segmentIds
-        return [{**each, "segmentId": segments.get(each["label"], ""), "name": self._nameOf(segments.get(each["label"], ""))} for each in self._prompts]
+        return [{**each, "segmentId": segments.get(each["label"], ""), "name": self._nameOf(segments.get(each["label"], ""))} for each in self._steps.prompts]
 
     def begun(self, segmented: Segmented) -> None:
         """The worker has just segmented the volume, and the scene has the result."""
@@ -77,10 +69,10 @@ class Session:
             self._forgetSteps()
             saved = SessionState.load(self.stateNode)
             if (yield from self.mirror.start(saved, segmentId)):
-                self._prompts = saved.prompts
+                self._steps.prompts = saved.prompts
             self._show()
         elif self.mirror.sceneChanged or segmentId and (segmentId not in self.mirror.labelIds or self.mirror.labels.overlapping):
-            if (yield from self.mirror.catchUp(segmentId, self._waiting)):
+            if (yield from self.mirror.catchUp(segmentId, self._steps.waiting)):
                 self._forgetSteps()
                 SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
 
@@ -91,14 +83,14 @@ class Session:
         """
         if self.closed or self.mirror.isStale:
             return
-        accepted = self._waiting[0].promptsBefore if self._waiting else self._prompts
-        appended = all(len(patch.promptsAfter) > len(patch.promptsBefore) for patch in self._waiting)  # a pending removal would not be undone so
+        accepted, waiting = self._steps.accepted, self._steps.waiting
+        appended = all(len(patch.promptsAfter) > len(patch.promptsBefore) for patch in waiting)  # a pending removal would not be undone so
         kept = self.mirror.saved() if accepted and appended and not self.mirror.sceneChanged else None
         if kept is None:
             SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
         else:
             SessionState.save(self.owner.scene, self.volumeNode, self.segmentationNode,
-                              SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, accepted, len(self._waiting), kept))
+                              SessionState.Saved(self.mirror.frame.localToSession, self.mirror.labelIds, accepted, len(waiting), kept))
 
     def lost(self) -> None:
         """The worker is another one: it is told everything with the next call. What was not accepted is gone."""
@@ -121,17 +113,17 @@ class Session:
         prompt = places.prompt(self.mirror.frame, self.mirror.labelIds[segmentId], 0)
         limits = {"locked": self._locked(segmentId), "region": regionOf(self.owner.region, self.mirror.frame)}
         edit, labels = yield from self._edit("prompt", {"prompt": prompt, **limits})
-        self._take(edit, labels, (*self._prompts, {**prompt, **limits, "number": edit["number"]}))
+        self._steps.take(edit, labels, (*self._steps.prompts, {**prompt, **limits, "number": edit["number"]}))
         return self._show()
 
     def removing(self, number: int) -> Chain:
         """Without pending clicks the scene changes at once; with them, the removal is shown with them."""
         yield from self.ready()
-        if number not in [each["number"] for each in self._prompts]:
+        if number not in [each["number"] for each in self._steps.prompts]:
             raise BadInput(f"There is no prompt {number} any more; choose one in the list.")
         edit, labels = yield from self._edit("remove", {"number": number})
-        direct = not self._waiting
-        self._take(edit, labels, tuple(each for each in self._prompts if each["number"] != number))
+        direct = not self._steps.waiting
+        self._steps.take(edit, labels, tuple(each for each in self._steps.prompts if each["number"] != number))
         preview = self._show()
         if direct:
             self.accept()
@@ -142,46 +134,40 @@ class Session:
         return self.segmentationNode.GetSegmentation().AddEmptySegment("", name)
 
     def accept(self) -> bool:
-        if not self._waiting:
+        """Write what waits, as one undo step; whether anything did. BadInput, and it is dropped, where the segmentation was changed elsewhere."""
+        if not self._steps.waiting:
             return False
-        if self.mirror.differs(self._waiting):
+        if self.mirror.differs(self._steps.waiting):
             self.reject()
             raise BadInput(_ELSEWHERE)
-        self._write(self._waiting)
-        self._done.append(self._waiting)
-        self._waiting, self._undone = [], []
+        self._write()
+        self._steps.accept()
         self._wrote()
         return True
 
     def reject(self) -> bool:
-        if not self._waiting:
+        if not self._steps.waiting:
             return False
-        while self._waiting:
-            self._takeBack(self._waiting.pop())
+        while self._steps.waiting:
+            self._steps.dropLast()
         self._show()
         return True
 
     def undo(self) -> bool:
-        if self._waiting:
-            self._takeBack(self._waiting.pop())
+        if self._steps.waiting:
+            self._steps.dropLast()
             self._show()
             return True
-        if not self._done or self._outOfStep() or not self._writer.undo():
+        if not self._steps.canUndo or self._outOfStep() or not self._writer.undo():
             return False
-        self._undone.append(self._done.pop())
-        for patch in reversed(self._undone[-1]):
-            self._takeBack(patch)
+        self._steps.undo()
         self._wrote()
         return True
 
     def redo(self) -> bool:
-        if not self.canRedo or self._outOfStep() or not self._writer.redo():
+        if not self._steps.canRedo or self._outOfStep() or not self._writer.redo():
             return False
-        self._done.append(self._undone.pop())
-        for patch in self._done[-1]:
-            patch.apply(self.mirror.ids)
-            self._prompts = patch.promptsAfter
-            self.mirror.tell("redo")
+        self._steps.redo()
         self._wrote()
         return True
 
@@ -207,7 +193,7 @@ class Session:
         """An answer that changes labels; if the scene was changed while it was worked out, the worker takes it back."""
         answer, arrays = yield Asked(self.ask(name, arguments))
         self.checkOpen()
-        if self.mirror.isStale or self.mirror.differs(self._waiting):
+        if self.mirror.isStale or self.mirror.differs(self._steps.waiting):
             self.mirror.tell("undo")
             raise BadInput(_ELSEWHERE)
         return answer["edit"], arrays["labels"]
@@ -219,23 +205,10 @@ class Session:
         kept = (segment in self.owner.locked or SceneBridge.isChecked(self.segmentationNode, segment) for segment in self.mirror.labelIds)
         return sorted(label for (segment, label), keep in zip(self.mirror.labelIds.items(), kept) if keep and segment != segmentId)
 
-    def _take(self, edit: dict[str, Any], labels: np.ndarray, prompts: tuple[dict[str, Any], ...]) -> None:
-        box = Box(*map(tuple, edit["box"]))
-        patch = Patch.of(box, self.mirror.ids[box.slices], labels, self._prompts, prompts)
-        patch.apply(self.mirror.ids)
-        self._waiting.append(patch)
-        self._prompts = prompts
-
-    def _takeBack(self, patch: Patch) -> None:
-        patch.revert(self.mirror.ids)
-        self._prompts = patch.promptsBefore
-        self.mirror.tell("undo")
-
-    def _write(self, patches: Sequence[Patch]) -> None:
+    def _write(self) -> None:
         to = self.mirror.frame.geometry.to_index
-        points = [(each["label"], each["inside"], to(each["ras"])) for each in self._prompts
-                  if each["kind"] == "point" and each not in patches[0].promptsBefore]
-        changes = Difference.of(patches, self.mirror.ids).changes(self.mirror.segmentIds, points)
+        points = [(each["label"], each["inside"], to(each["ras"])) for each in self._steps.new if each["kind"] == "point"]
+        changes = self._steps.difference.changes(self.mirror.segmentIds, points)
         changing = {change.segmentId for change in changes}
         self._writer.write(changes, locked=set(self.mirror.labelIds) - changing)
 
@@ -248,20 +221,18 @@ class Session:
     def _show(self) -> Preview | None:
         """The preview and the prompts as they are now."""
         self.pending = None
-        if self._waiting:
-            difference = Difference.of(self._waiting, self.mirror.ids)
-            voxelMl = abs(np.linalg.det(self.mirror.frame.geometry.ijk_to_ras[:3, :3])) / 1000
-            new = tuple(each["number"] for each in self._prompts if each not in self._waiting[0].promptsBefore)
-            self.pending = Preview(float(difference.added.sum() * voxelMl), float(difference.removed.sum() * voxelMl), new)
+        if self._steps.waiting:
+            difference, voxelMl = self._steps.difference, abs(np.linalg.det(self.mirror.frame.geometry.ijk_to_ras[:3, :3])) / 1000
+            numbers = tuple(each["number"] for each in self._steps.new)
+            self.pending = Preview(float(difference.added.sum() * voxelMl), float(difference.removed.sum() * voxelMl), numbers)
             self._preview.show(self.volumeNode, self.mirror.frame.local, difference)
         else:
             self._preview.hide()
-        self._markups.show(self._prompts, self.mirror.frame)
+        self._markups.show(self._steps.prompts, self.mirror.frame)
         return self.pending
 
     def _forgetSteps(self) -> None:
-        """Nothing can be accepted, undone or removed any more: the worker begins anew."""
-        self._waiting, self._done, self._undone, self._prompts = [], [], [], ()
+        self._steps.forget()
         self.pending = None
         self._preview.hide()
         self._markups.hide()
@@ -269,11 +240,11 @@ class Session:
 
     def _outOfStep(self) -> bool:
         """Whether somebody else changed the segmentation: our undo would take their work back, so there is none any more."""
-        if self.mirror.differs(()):
-            self._done, self._undone = [], []
+        changed = self.mirror.differs(())
+        if changed:
+            self._steps.forgetAccepted()
             self._writer.forget()
-            return True
-        return False
+        return changed
 
     def _nameOf(self, segmentId: str) -> str:
         segment = self.segmentationNode.GetSegmentation().GetSegment(segmentId)
