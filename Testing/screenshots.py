@@ -139,14 +139,14 @@ class Pictures:
 
         try:
             place = self.logic.nextPlace().wait(600)
-            preview = self.logic.click(place.ras, place.segmentId, True).wait(600)
+            ras, segment = (place.ras, place.segmentId) if place else (self._middle(self.panel.organs.current), self.panel.organs.current)
+            self.logic.click(ras, segment, place is not None).wait(600)
         except Failure as failure:
             sys.stderr.write(f"no pictures of a correction: {failure}\n")
             return
         self.panel.organs._onPlace(place)
-        assert preview is not None
         self.take("panel-correcting", "organsButton", "fixButton")
-        self.slices("slicer-correcting", place.ras, 120)
+        self.slices("slicer-correcting", ras, 120)
         self.panel.correct.accept()
 
     def measuring(self) -> None:

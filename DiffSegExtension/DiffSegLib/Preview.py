@@ -67,7 +67,8 @@ def _style(display: Any) -> None:
 
 def _setSegment(node: Any, name: str, mask: np.ndarray, local: Geometry, difference: Difference) -> None:
     segmentation = node.GetSegmentation()
-    segmentation.RemoveSegment(name)
+    if segmentation.GetSegment(name) is not None:  # else VTK warns in Slicer's error log, at each first click
+        segmentation.RemoveSegment(name)
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*COLORS[name])

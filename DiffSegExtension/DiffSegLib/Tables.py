@@ -35,7 +35,7 @@ def fill(table: Any, rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -
 
 def number(ml: float) -> str:
     """Millilitres with as many digits as a reader needs, without the unit."""
-    return f"{ml:.0f}" if ml >= 100 else f"{ml:.1f}" if ml >= 1 else f"{ml:.2f}"
+    return f"{ml:.0f}" if ml >= 100 or ml == 0 else f"{ml:.1f}" if ml >= 1 else f"{ml:.2f}"
 
 
 def numberRange(low: float, high: float) -> str:
