@@ -2,7 +2,7 @@
 
 Three frames of RAS millimetres meet. The world is what the views show. Local is what the volume's own header says. The session's
 is fixed when a session begins and never moves: the world of that moment, so that a model sees a patient the way up that a
-transform put him, or local where the transform bends or shears. A volume moved later on takes its session along.
+transform put him, or local where the transform is not rigid. A volume moved later on takes its session along.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from DiffSegCore.geometry import Geometry
 
 from .Images import toArray
 
-STRAIGHT = 1e-5  # as in DiffSegCore.geometry: below this, axes are at right angles
+_RIGID = 1e-5  # single precision leaves 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class VolumeFrame:
         """`localToSession`: of a session that goes on; else the present world is taken. Raises BadInput for a volume without voxels."""
         local = localGeometry(volumeNode)
         if localToSession is None:
-            localToSession = _upright(volumeNode, local)
+            localToSession = _upright(volumeNode)
         return cls(volumeNode, local, np.array(localToSession, dtype=np.float64))
 
     @property
@@ -76,14 +76,16 @@ def gridInSegmentation(volumeNode: Any, segmentationNode: Any) -> Geometry:
     return Geometry(local.shape, toArray(matrix) @ local.ijk_to_ras)
 
 
-def _upright(volumeNode: Any, local: Geometry) -> np.ndarray:
+def _upright(volumeNode: Any) -> np.ndarray:
+    """Local to world where that is a rigid motion. Scaled, its millilitres would not be those of the segments; mirrored, left were right."""
     transform = volumeNode.GetParentTransformNode()
     if transform is None or not transform.IsTransformToWorldLinear():
         return np.eye(4)
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)
-    axes = Geometry(local.shape, toArray(matrix) @ local.ijk_to_ras).direction
-    return toArray(matrix) if np.abs(axes.T @ axes - np.eye(3)).max() < STRAIGHT else np.eye(4)
+    axes = toArray(matrix)[:3, :3]
+    rigid = np.abs(axes.T @ axes - np.eye(3)).max() < _RIGID and np.linalg.det(axes) > 0
+    return toArray(matrix) if rigid else np.eye(4)
 
 
 def _through(points: Any, source: Any, target: Any) -> np.ndarray:

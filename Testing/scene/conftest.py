@@ -37,6 +37,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line("No test of Testing/scene ran. Install it with: pip install 'diffseg[slicer-dev]'")
 
 
+@pytest.fixture(autouse=True)
+def noNetwork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this computer may be talked to: the worker is on it."""
+    import socket
+
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        assert not isinstance(address, tuple) or address[0] in ("127.0.0.1", "::1"), f"a test called {address}"
+        real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty scene with the logics that nodes rely on; slicer.mrmlScene, slicer.app and slicer.modules lead to it."""
