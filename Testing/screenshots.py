@@ -49,7 +49,7 @@ class Application:
         slicer.modules = SimpleNamespace(**{name.lower(): SimpleNamespace(logic=lambda each=each: each) for name, each in logics.items()})
         self._window = QtWidgets.QMainWindow()
         self._window.setObjectName("qSlicerMainWindow")
-        slicer.app = application.App(SimpleNamespace(applicationLogic=lambda: self.logic), SimpleNamespace(sliceViewNames=lambda: ()), self._window)
+        slicer.app = application.App(SimpleNamespace(applicationLogic=lambda: self.logic), None, self._window)
         self.volume = self._sample()
 
     def _sample(self) -> Any:

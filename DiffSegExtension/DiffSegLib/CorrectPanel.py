@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+import slicer
 from slicer.i18n import tr as _
 
 from . import Icons, Tables
@@ -26,6 +27,8 @@ class CorrectPanel:
             (ui.removePromptButton, "clicked(bool)", self.removePrompt), (ui.belongsButton, "toggled(bool)", self._onPolarity),
             (ui.lockBox, "toggled(bool)", self._onLock),
             (ui.fixButton, "contentsCollapsed(bool)", self._onFolded), (ui.promptList, "currentRowChanged(int)", self._onPrompt)]
+        if slicer.app.layoutManager() is not None:
+            self._connections.append((slicer.app.layoutManager(), "layoutChanged(int)", self._onLayout))
         for tool in TOOLS:
             button = self._button(tool)
             button.setIcon(Icons.icon(tool))
@@ -90,6 +93,11 @@ class CorrectPanel:
             if other != tool:
                 self._button(other).checked = False
         self._clicks.start(tool, sliceViews())
+
+    def _onLayout(self, _layout: int) -> None:
+        """Another layout may have views that were not there when the tool was taken up."""
+        if self._clicks.tool:
+            self._clicks.start(self._clicks.tool, sliceViews())
 
     def _onPolarity(self, belongs: bool) -> None:
         self._clicks.inside = belongs

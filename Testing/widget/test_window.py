@@ -145,6 +145,24 @@ def test_a_tool_that_was_put_away_leaves_the_mouse_to_slicer(panel, window, logi
     assert len(logic.calls) == before
 
 
+def test_a_view_that_a_new_layout_brings_takes_clicks_too(panel, window, logic):
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    window.layoutManager().addView("Red+")
+    _click(window, 150, 100, view="Red+")
+    assert logic.calls[-1][0] == "prompt"
+
+
+def test_without_slice_views_tools_do_nothing(window, frame, logic):
+    from DiffSegLib.Widget import Widget
+
+    window._views = None  # Slicer without a main window has no layout manager
+    panel = Widget(frame.layout(), str(_uiFile()), logic)
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    panel.close()
+
+
 def test_while_a_tool_is_used_the_view_does_not_see_the_mouse(panel, window):
     seen = []
     interactor = window.layoutManager().sliceWidget("Red").sliceView().interactor()
@@ -258,7 +276,7 @@ def test_twenty_times_set_up_and_cleaned_up_leave_nothing(window, frame, scene, 
         panel.exit()
         panel.close()
         assert panel.logic.closed
-    assert not pythonqt.CONNECTIONS and not window.connections and not application.leftovers()
+    assert not pythonqt.CONNECTIONS and not window.connections and not window.layoutManager().slots and not application.leftovers()
     assert _observers(scene, volume) == observers
 
 

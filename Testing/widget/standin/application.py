@@ -92,7 +92,24 @@ class Views:
     """The layout manager with three slice views: real slice nodes, real interactors, no pixels."""
 
     def __init__(self, scene: Any) -> None:
-        self._widgets = {name: _sliceWidget(scene, name) for name in ("Red", "Yellow", "Green")}
+        self._scene, self._widgets = scene, {name: _sliceWidget(scene, name) for name in ("Red", "Yellow", "Green")}
+        self.slots: list[Callable[[int], Any]] = []
+
+    def connect(self, signal: str, slot: Callable[[int], Any]) -> bool:
+        if signal != "layoutChanged(int)":
+            raise ValueError(f"the layout manager has no signal {signal}")
+        self.slots.append(slot)
+        return True
+
+    def disconnect(self, signal: str, slot: Callable[[int], Any]) -> bool:
+        self.slots.remove(slot)
+        return True
+
+    def addView(self, name: str) -> None:
+        """As choosing a layout with one view more."""
+        self._widgets[name] = _sliceWidget(self._scene, name)
+        for slot in self.slots:
+            slot(0)
 
     def sliceViewNames(self) -> tuple[str, ...]:
         return tuple(self._widgets)
