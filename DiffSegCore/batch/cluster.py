@@ -11,6 +11,7 @@ from typing import Any, Iterator, Sequence
 from ..errors import BadInput
 from ..progress import Progress, part
 from .cases import BatchCase
+from .parcel import pack, run_packed
 from .work import Job, run_case
 
 _CONNECT_S = 20
@@ -19,7 +20,7 @@ _CONNECT_S = 20
 def records(cases: Sequence[BatchCase], job: Job, *, jobs: int = 1, scheduler: str | None = None, progress: Progress) -> Iterator[dict[str, Any]]:
     """Each case's record as soon as it is known, in any order. With `jobs` > 1 or a scheduler's address by Dask.
 
-    The workers of a cluster need DiffSeg, and the input, the model and the output under the same paths.
+    Scheduler and workers of a cluster need DiffSeg, the workers also its packages, and the input, the model and the output under the same paths.
     """
     if scheduler is None and jobs == 1:
         yield from _here(cases, job, progress)
@@ -39,7 +40,7 @@ def _here(cases: Sequence[BatchCase], job: Job, progress: Progress) -> Iterator[
 def _there(client: Any, cases: Sequence[BatchCase], job: Job, progress: Progress) -> Iterator[dict[str, Any]]:
     from distributed import as_completed
 
-    futures = {client.submit(run_case, case, job, pure=False): case for case in cases}
+    futures = {client.submit(run_packed, pack(case, job), pure=False): case for case in cases}
     try:
         for number, future in enumerate(as_completed(futures), start=1):
             yield _record(future, futures[future])

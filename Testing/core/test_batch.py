@@ -298,6 +298,11 @@ def test_a_dask_cluster_gives_the_same_labels(images, job, tmp_path):
         np.testing.assert_array_equal(read_labels(there.out / f"{name}.seg.nrrd").ids, read_labels(job.out / f"{name}.seg.nrrd").ids)
 
 
+def test_a_scheduler_that_passes_cases_on_loads_nothing_heavy():
+    code = "import sys, DiffSegCore.batch.parcel; print([m for m in ('torch', 'numpy', 'SimpleITK') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip() == "[]"
+
+
 def test_jobs_side_by_side_do_the_same_in_processes_of_their_own(images, tmp_path, model):
     """The real command, as worker processes import its main module again."""
     pytest.importorskip("distributed")
