@@ -14,7 +14,7 @@ from .click_patches import ClickBatch
 from .refiner_loss import belief, refining_loss, scores
 from .refining_network import RefiningNetwork, laid_out
 
-NEAR = .5  # weight of the entropy in reach of the prompts
+NEAR = 1.  # weight of the entropy near the prompts, where something should happen
 ROUND = 2  # which of a situation's random streams its next prompt is drawn from
 
 

@@ -27,6 +27,7 @@ STEPS_FROM_FIT = ((-2, .12), (-1, .25), (0, .43), (1, .2))  # how often so many 
 FIRST_MM, AT_FIRST = 2., .3  # a session's first look at what isn't there yet, however large it is, and how often patches are so
 CENTRED = .5  # how often the first prompt is a click in the middle of the crop, where a session puts it
 MOST_PROMPTS = 6
+PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
 FEWEST = 8  # voxels of an object in a crop
 ATTEMPTS = 8
 
@@ -140,7 +141,7 @@ class ClickPatches:
 class ClickBatches:
     """Numbered batches: batch(first, count) is the training's `batch_of`. keep (T + 1,): the chain's; recycled, own: shares."""
 
-    def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .3) -> None:
+    def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .5) -> None:
         self.patches, self.recycled, self.own = patches, recycled, own
         self._weights = refining_weights(keep)
 
@@ -194,9 +195,20 @@ def _worked_on(nothing: Situation, random: np.random.Generator) -> Situation:
     prompts, situation = int(random.integers(0, MOST_PROMPTS + 1)), nothing
     for number in range(prompts - 1):
         situation = (situation.answered(before).obeying() if number else situation).prompted(random)
+    if prompts and random.random() < PARTIAL:
+        wrong = wrong * _stub(situation, random)
     mask = wrong if random.random() < .3 else (wrong >= .5).astype(np.float32)
     situation = replace(situation, mask=mask).obeying()
-    return situation.prompted(random) if prompts else situation
+    return situation.prompted(random) if prompts or not (mask >= .5).any() else situation  # nothing at all says nothing
+
+
+def _stub(situation: Situation, random: np.random.Generator) -> np.ndarray:
+    """bool (k, j, i): near one place, where a prompt said that the object is, or any of the object's: what a first answer covers of a large one."""
+    said = [each.places[0] for each in situation.marks if each.inside and len(each.places)]
+    places = said or np.argwhere(situation.truth)
+    centre, shape = places[random.integers(len(places))], situation.truth.shape
+    away = sum((axis - at) ** 2 for axis, at in zip(np.ogrid[tuple(map(slice, shape))], centre))
+    return away < (random.uniform(.08, .3) * shape[0]) ** 2
 
 
 def _middle(case: ClickCase, label: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class ClickRecipe:
     empty: float = .4
     made: float = .05
     grown: float = .1
-    own: float = .3
+    own: float = .5
     recycled: float = .5
     phantoms: int = 8
     watched: int = 18

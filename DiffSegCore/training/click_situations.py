@@ -12,10 +12,12 @@ from ..data.simulated_prompts import with_next_mark
 from ..marks import Mark
 from ..prompt_maps import believed, steered, steering
 
+AROUND = 1 / 6  # of the crop's side: one sigma of what counts as near the newest prompt
+
 
 class Rendered(NamedTuple):
     """As a network reads it: prior p' and truth float32 (1, k, j, i), exactly 0 or 1 in prompts' cores, where what the user says is
-    the truth; prompts (7, k, j, i); near (1, k, j, i) 0..1, how much a voxel is in reach of the prompts.
+    the truth; prompts (7, k, j, i); near (1, k, j, i) 0..1, how close a voxel is to the newest prompt, and how much prompts push it.
     """
 
     prior: Tensor
@@ -51,5 +53,15 @@ class Situation:
         given = steering(self.marks, torch.from_numpy(self.mask), self.truth.shape, self.spacing_mm)
         prior = steered(believed(torch.from_numpy(self.mask)), given)
         truth = torch.where(given.core < 0, torch.from_numpy(self.truth).float(), given.core.float())
-        near = given.push.abs()
-        return Rendered(prior[None], truth[None], given.channels, (near / near.max().clamp(min=1e-6))[None])
+        pushed = given.push.abs()
+        near = torch.maximum(pushed / pushed.max().clamp(min=1e-6), self._round_newest())
+        return Rendered(prior[None], truth[None], given.channels, near[None])
+
+    def _round_newest(self) -> Tensor:
+        """1 at the newest point's or scribble's middle, less around it; it knows nothing of the truth, so that a weighted score stays proper."""
+        places = self.marks[-1].places if self.marks else ()
+        if not len(places):
+            return torch.zeros(self.truth.shape)
+        middle, sides = places.mean(0), np.ogrid[tuple(map(slice, self.truth.shape))]
+        away = sum((axis - at) ** 2 for axis, at in zip(sides, middle))
+        return torch.from_numpy(np.exp(-away / (2 * (AROUND * self.truth.shape[0]) ** 2)).astype(np.float32))

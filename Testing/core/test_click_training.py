@@ -83,6 +83,7 @@ def test_prompts_hold_in_prior_and_truth_and_objects_show(cases):
         torch.testing.assert_close(seen.prior[certain], seen.truth[certain])
         prompted += bool(situation.marks) and bool(certain.any())
         assert seen.prompts.shape == (PROMPT_CHANNELS, *SIZE) and 0 <= seen.near.min() and seen.near.max() <= 1
+        assert situation.marks or situation.mask.any()
     assert prompted > 20
 
 
