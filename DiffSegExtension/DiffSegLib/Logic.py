@@ -114,7 +114,7 @@ class Logic:
         return self._prompt(Places("box", tuple(map(tuple, corners)), inside), segmentId, *calls)
 
     def lasso(self, ras: Iterable[Sequence[float]], segmentId: str, inside: bool = True, depthMm: float = 0.0, *calls: Callable) -> Task:
-        """A closed polygon in a plane; `depthMm` thick, 0 for one voxel."""
+        """A closed polygon in a plane; `depthMm` thick, 0 for one layer of voxels."""
         return self._prompt(Places("lasso", tuple(map(tuple, ras)), inside, depthMm), segmentId, *calls)
 
     def prompt(self, stroke: Any, segmentId: str, *calls: Callable) -> Task:

@@ -27,7 +27,7 @@ _KINDS = {  # markup -> prompt; a closed curve is an open one too, so it comes f
 
 @dataclass(frozen=True)
 class Places:
-    """One thing drawn: `kind` point, scribble, box (two corners) or lasso; `ras` world mm; `depthMm` of a lasso, 0 for one voxel."""
+    """One thing drawn: `kind` point, scribble, box (two corners) or lasso; `ras` world mm; `depthMm` of a lasso, 0 for one layer of voxels."""
 
     kind: str
     ras: tuple[tuple[float, float, float], ...]
@@ -44,7 +44,7 @@ class Places:
         if self.kind == "box":
             return {**common, "corners": _corners(self.ras, frame)}
         if self.kind == "lasso":
-            return {**common, "ras": ras, "depth_mm": self.depthMm or min(frame.geometry.spacing)}
+            return {**common, "ras": ras, "depth_mm": self.depthMm or _thickness(np.array(ras), frame)}
         return {**common, "ras": ras}
 
 
@@ -123,6 +123,14 @@ def _check(places: Places) -> None:
         raise BadInput(f"A {places.kind} has {least} places or more, this one has {len(places.ras)}; draw it again.")
     if not np.isfinite(np.asarray(places.ras, dtype=np.float64)).all():
         raise BadInput("A place is three finite millimetres (RAS); click again.")
+
+
+def _thickness(ras: np.ndarray, frame: VolumeFrame) -> float:
+    """How far a voxel reaches across the plane of a polygon, in mm: so deep, a lasso holds one layer of voxels wherever it cuts them."""
+    around = ras - ras.mean(axis=0)
+    normal = np.cross(around, np.roll(around, -1, axis=0)).sum(axis=0)
+    normal /= np.linalg.norm(normal) or 1.0
+    return float(np.abs(normal @ frame.geometry.ijk_to_ras[:3, :3]).sum()) or min(frame.geometry.spacing)
 
 
 def _corners(worldCorners: Sequence[Sequence[float]], frame: VolumeFrame) -> list[list[float]]:

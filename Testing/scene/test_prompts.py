@@ -72,6 +72,14 @@ def test_a_box_covers_all_that_it_showed(scene, frame):
     assert (inside >= low - 1e-3).all() and (inside <= high + 1e-3).all()
 
 
+@pytest.mark.parametrize("axis, mm", [(0, 2.5), (1, 0.8), (2, 0.7)])
+def test_a_lasso_is_one_voxel_deep_across_its_plane(frame, axis, mm):
+    corners = np.insert([[2.0, 2], [2, 6], [6, 6], [6, 2]], axis, 3.4, axis=1)
+    prompt = Places("lasso", tuple(places(frame, corners)), True).prompt(frame, 1, 1)
+    assert prompt["depth_mm"] == pytest.approx(mm)
+    assert Places("lasso", tuple(places(frame, corners)), True, 9.0).prompt(frame, 1, 1)["depth_mm"] == 9.0
+
+
 def test_a_region_is_the_voxels_whose_centres_it_holds(scene, volume):
     frame = VolumeFrame.of(volume, np.eye(4))
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
