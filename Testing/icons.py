@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QGuiApplication, QImage, QLinearGradient, QPainter, QPainterPath, QPen, QPolygonF
+from PySide6.QtGui import QColor, QGuiApplication, QImage, QLinearGradient, QPainter, QPainterPath, QPen
 
 FOLDER = Path(__file__).resolve().parents[1] / "DiffSegExtension" / "Resources" / "Icons"
 LINE, ADD, FILL = QColor(70, 86, 108), QColor(46, 148, 82), QColor(46, 148, 82, 60)

@@ -54,8 +54,7 @@ class SetupPanel:
         try:
             self.requirements = Requirements.check(python, WorkerPython.command()[1] if python else None)
             missing = Requirements.lacking(self.requirements)
-            text = _("Everything is there.") if not missing else _("{count} of {all} requirements are not met; about {megabytes} MB are to be fetched, more for a graphics card.").format(
-                count=len(missing), all=len(self.requirements), megabytes=sum(Requirements.ABOUT[each.name][0] for each in missing))
+            text = self._summary(missing)
         except Requirements.SetupError as error:
             self.requirements, missing, text = (), (), str(error)
         self.ui.setupLabel.text = text
@@ -63,6 +62,12 @@ class SetupPanel:
         self.ui.installButton.enabled = bool(missing) and not python
         if not self.ready:
             self.ui.setupButton.collapsed = False
+
+    def _summary(self, missing: tuple[Requirements.Requirement, ...]) -> str:
+        if not missing:
+            return _("Everything is there.")
+        return _("{count} of {all} requirements are not met; about {megabytes} MB are to be fetched, more for a graphics card.").format(
+            count=len(missing), all=len(self.requirements), megabytes=sum(Requirements.ABOUT[each.name][0] for each in missing))
 
     def _showRequirements(self) -> None:
         Tables.fill(self.ui.requirementTable, [(each.name, _(each.state), each.version, each.toFetch) for each in self.requirements])

@@ -55,7 +55,8 @@ def segmented(panel: Any, volume: Any, spin: Any) -> Any:
 def voxels(segmentation: Any, segment: str) -> np.ndarray:
     import slicer
 
-    return slicer.util.arrayFromSegmentInternalBinaryLabelmap(segmentation, segment) == segmentation.GetSegmentation().GetSegment(segment).GetLabelValue()
+    value = segmentation.GetSegmentation().GetSegment(segment).GetLabelValue()
+    return slicer.util.arrayFromSegmentInternalBinaryLabelmap(segmentation, segment) == value
 
 
 def test_segment_fills_the_scene_and_the_list_least_certain_first(panel, segmented):
@@ -97,6 +98,12 @@ def test_a_prompt_outside_the_volume_is_refused_in_a_sentence(panel, window, seg
     _click(window, 5, 5)
     spin(lambda: not panel.work.busy)
     assert not panel.ui.messageRow.isHidden() and panel.ui.messageLabel.text
+
+
+def test_a_label_map_is_not_offered_as_an_image(panel, scene, volume):
+    label = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "A label map")
+    panel.ui.volumeSelector.setCurrentNode(label)
+    assert panel.inputs.volume is None
 
 
 def test_closing_the_scene_in_the_middle_of_a_task_leaves_an_empty_window(panel, scene, addVolume, spin):

@@ -62,18 +62,21 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _refill(self, *_: Any) -> None:
         before = self._box.currentData()
-        nodes = [] if self._scene is None else [
-            node for kind in self._types for node in map(self._scene.GetNthNodeByClass, range(self._scene.GetNumberOfNodesByClass(kind)), [kind] * 999)
-            if not node.GetHideFromEditors()]
+        scene, kinds = self._scene, self._types if self._scene is not None else ()
+        nodes = [scene.GetNthNodeByClass(number, kind) for kind in kinds for number in range(scene.GetNumberOfNodesByClass(kind))]
         self._box.blockSignals(True)
         self._box.clear()
         if self._none or not nodes:
             self._box.addItem(self.noneDisplay, "")
-        for node in nodes:
+        for node in (node for node in nodes if not node.GetHideFromEditors() and self._fits(node)):
             self._box.addItem(node.GetName(), node.GetID())
         self._box.setCurrentIndex(max(0, self._box.findData(before)))
         self._box.blockSignals(False)
         self._say()
+
+    def _fits(self, node: Any) -> bool:
+        """A label map is a kind of scalar volume; it is offered only where kinds of kinds are."""
+        return self.showChildNodeTypes or node.GetClassName() in self._types
 
     def _say(self, *_: Any) -> None:
         if self._box.currentData() != self._last:

@@ -141,8 +141,7 @@ def signal_of(target: Any, signal: str) -> Any:
     index = target.metaObject().indexOfSignal(QtCore.QMetaObject.normalizedSignature(signal).data().decode())
     if index < 0 or signal in NOT_IN_QT5:
         raise ValueError(f"{type(target).__name__} has no signal {signal}")
-    bound, kinds = getattr(target, signal.partition("(")[0]), signal.partition("(")[2].rstrip(")")
-    return bound if not kinds or str(bound).count(signal) else bound
+    return getattr(target, signal.partition("(")[0])
 
 
 def arguments(signal: str) -> int:
