@@ -43,7 +43,7 @@ class Logic:
         self._session: Session | None = None
         self._list, self._overlay = OrganList(), Overlay(self.scene)
         self._watch = SceneWatch(self.scene, self._forget)
-        self._tasks: list[Task] = []
+        self._tasks: list[Task] = []  # of the session, which end with it
 
     # the worker
 
@@ -74,7 +74,7 @@ class Logic:
 
     def segment(self, volumeNode: Any, segmentationNode: Any = None, model: str | None = None, device: str = "auto", *calls: Callable) -> Task:
         """Its result is the segmentation node, made where None was given."""
-        return self._task(self._segmenting(volumeNode, segmentationNode, model, device), *calls)
+        return Task(self._segmenting(volumeNode, segmentationNode, model, device), *calls)
 
     def organs(self) -> list[OrganRow]:
         """The segments of the session, least certain first."""
@@ -202,11 +202,8 @@ class Logic:
         def steps() -> Chain:
             return (yield from chain(self._needed()))
 
-        return self._task(steps(), *calls)
-
-    def _task(self, chain: Chain, *calls: Callable) -> Task:
         self._tasks = [task for task in self._tasks if not task.done]
-        task = Task(chain, *calls)
+        task = Task(steps(), *calls)
         self._tasks.append(task)
         return task
 

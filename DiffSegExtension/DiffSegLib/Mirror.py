@@ -19,7 +19,7 @@ from .Task import Asked, Chain
 from .VolumeFrame import VolumeFrame
 
 
-_PATIENCE_S = 10.0  # for the worker to write its session
+_PATIENCE_S = 3.0  # for the worker to write its session
 
 
 class Mirror:

@@ -120,6 +120,13 @@ def test_stop_leaves_the_scene_as_it_was(logic, addVolume, geometry, scene):
     assert caught.value.kind == "Cancelled" and scene.GetNumberOfNodes() == count
 
 
+def test_looking_at_another_segmentation_meanwhile_does_not_stop_segmenting(logic, volume, segmented, addSegmentation, image):
+    other = addSegmentation(volume, (image > 0).astype(np.uint8))
+    task = logic.segment(volume, segmented[0])
+    logic.beginSession(volume, other)
+    assert task.wait(SOON) is segmented[0] and len(logic.organs()) == 2
+
+
 def test_a_volume_changed_meanwhile_drops_the_result(logic, volume, scene):
     task = logic.segment(volume)
     volume.GetImageData().Modified()
