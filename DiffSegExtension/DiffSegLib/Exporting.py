@@ -45,5 +45,6 @@ def _seriesFolder(volumeNode: Any) -> str:
     paths += [storage.GetFullNameFromFileName()] if storage is not None and storage.GetFileName() else []
     found = next((path for path in paths if path and os.path.isfile(path) and (instances or path.lower().endswith(".dcm"))), None)
     if found is None:
-        raise BadInput("DICOM SEG refers to the DICOM files of the volume, and they are not known here; load it with the DICOM module, or choose another format.")
+        raise BadInput("DICOM SEG refers to the DICOM files of the volume, and they are not known here; "
+                       "load it with the DICOM module, or choose another format.")
     return os.path.dirname(found)

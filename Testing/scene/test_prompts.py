@@ -45,7 +45,8 @@ def places(frame, kji):
 KJI = [(1, 2, 3), (4, 2, 8), (4, 9, 3)]
 
 
-@pytest.mark.parametrize("className, kind", [("vtkMRMLMarkupsCurveNode", "scribble"), ("vtkMRMLMarkupsClosedCurveNode", "lasso"), ("vtkMRMLMarkupsLineNode", "scribble")])
+@pytest.mark.parametrize("className, kind", [("vtkMRMLMarkupsCurveNode", "scribble"), ("vtkMRMLMarkupsClosedCurveNode", "lasso"),
+                                             ("vtkMRMLMarkupsLineNode", "scribble")])
 def test_a_curve_is_one_prompt_through_the_voxels_it_was_drawn_on(scene, frame, className, kind):
     drawn = KJI[:2] if "Line" in className else KJI
     (place,) = placesOf(markup(scene, className, places(frame, drawn)), inside=False)
@@ -102,7 +103,8 @@ def test_an_angle_is_no_prompt(scene):
         placesOf(scene.AddNewNodeByClass("vtkMRMLMarkupsAngleNode"), True)
 
 
-@pytest.mark.parametrize("kind, ras", [("point", ()), ("box", ((0, 0, 0),)), ("lasso", ((0, 0, 0), (1, 0, 0))), ("point", ((0, float("inf"), 0),)), ("circle", ((0, 0, 0),))])
+@pytest.mark.parametrize("kind, ras", [("point", ()), ("box", ((0, 0, 0),)), ("lasso", ((0, 0, 0), (1, 0, 0))),
+                                       ("point", ((0, float("inf"), 0),)), ("circle", ((0, 0, 0),))])
 def test_places_that_make_no_prompt_are_refused(frame, kind, ras):
     with pytest.raises(BadInput):
         Places(kind, ras, True).prompt(frame, 1, 1)

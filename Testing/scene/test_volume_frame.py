@@ -19,7 +19,8 @@ MOTIONS = {
 
 @pytest.fixture(params=["oblique", "left handed"])
 def volume(request, addVolume):
-    return addVolume(np.zeros(SHAPE, np.int16), grid(turned((10, -20, 30)) @ np.diag([1.0, 1.0, 1.0 if request.param == "oblique" else -1.0]), SHAPE).ijk_to_ras)
+    axes = turned((10, -20, 30)) @ np.diag([1.0, 1.0, 1.0 if request.param == "oblique" else -1.0])
+    return addVolume(np.zeros(SHAPE, np.int16), grid(axes, SHAPE).ijk_to_ras)
 
 
 def motion(axes):
