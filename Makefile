@@ -1,4 +1,4 @@
-# make demo | test | bench | clean      PYTHON=python3.12 chooses the Python, VENV=folder where its environment goes.
+# make demo | test | slicer-test | bench | clean      PYTHON=python3.12 chooses the Python, VENV=folder where its environment goes.
 #
 # On Linux the default build of PyTorch brings several gigabytes of CUDA. Without an NVIDIA card, set PIP_EXTRA_INDEX_URL to
 # PyTorch's index of CPU builds (see "Start locally" on pytorch.org) before the first make.
@@ -12,13 +12,17 @@ OUT ?= demo
 # Two threads at most: the tests are many small things, which more threads only slow down.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test bench clean
+.PHONY: demo test slicer-test bench clean
 
 demo: $(VENV)/.installed-pictures
 	$(VENV)/bin/diffseg demo --out "$(OUT)"
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+# The module for 3D Slicer without the application: MRML from slicer-core, its window over PySide6.
+slicer-test: $(VENV)/.installed-test,slicer-dev
+	QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS) Testing/scene Testing/widget
 
 bench: $(VENV)/.installed-bench
 	$(VENV)/bin/python -m Testing.benchmarks

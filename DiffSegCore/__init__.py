@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .registry import load_model as load_model
     from .reading import read_labels as read_labels, read_volume as read_volume
     from .segmenter import Segmenter as Segmenter
+    from .session import RefinementSession as RefinementSession
     from .volume import LabelMap as LabelMap, Volume as Volume
     from .writing import write_labels as write_labels, write_volume as write_volume
 
@@ -23,6 +24,7 @@ _HOMES = {
     "write_volume": "writing",
     "load_model": "registry",
     "Segmenter": "segmenter",
+    "RefinementSession": "session",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -7,8 +7,9 @@ import struct
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 import pydicom
@@ -79,12 +80,12 @@ def list_series(folder: str | Path) -> tuple[Series, ...]:
 def read_series(path: Path, series: str | None = None) -> Volume:
     """The volume of a folder's series (the largest unless `series` names one), or of the series a file is in."""
     if path.is_dir():
-        return _volume(_choose(_series_below(path), series, path))
+        return volume_of(_choose(_series_below(path), series, path))
     own = _slice(path)
     if own is None:
         raise BadInput(f"It is a DICOM file, but not one slice of a CT or MR with its place in space; {_WAY_OUT}.")
-    beside = _group(sorted(each for each in path.parent.iterdir() if each.is_file()))
-    return _volume(_choose(beside, series or own.series, path.parent))
+    beside = grouped(sorted(each for each in path.parent.iterdir() if each.is_file()))
+    return volume_of(_choose(beside, series or own.series, path.parent))
 
 
 def _series_below(folder: Path) -> tuple[Series, ...]:
@@ -93,7 +94,7 @@ def _series_below(folder: Path) -> tuple[Series, ...]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         raise BadInput("The folder is empty; name one that holds DICOM files.")
-    found = _group(files)
+    found = grouped(files)
     if not found:
         raise BadInput(f"None of its {len(files)} files is one slice of a CT or MR with its place in space; {_WAY_OUT}.")
     return found
@@ -115,9 +116,14 @@ def _choose(found: tuple[Series, ...], uid: str | None, folder: Path) -> Series:
     raise BadInput(f"There is no series {uid}; the folder holds: " + "; ".join(map(str, found)) + ".")
 
 
-def _group(files: Iterable[Path]) -> tuple[Series, ...]:
+def _log_damaged(path: Path, error: Exception) -> None:
+    log.warning("skipping %s, its DICOM header is damaged: %s", path, error)
+
+
+def grouped(files: Iterable[Path], damaged: Callable[[Path, Exception], None] = _log_damaged) -> tuple[Series, ...]:
+    """The image series among the files, the largest first; `damaged` hears of headers that cannot be understood."""
     together: dict[str, dict[str, Slice]] = defaultdict(dict)
-    for one in filter(None, map(_slice, files)):
+    for one in filter(None, map(partial(_slice, damaged=damaged), files)):
         together[one.series].setdefault(one.instance, one)  # the same image may lie there twice
     found = (_series(tuple(slices.values())) for slices in together.values())
     return tuple(sorted(found, key=lambda each: (-len(each.slices), each.uid)))
@@ -127,7 +133,7 @@ def _series(slices: tuple[Slice, ...]) -> Series:
     return Series(slices[0].series, slices[0].modality, slices[0].description, slices)
 
 
-def _slice(path: Path) -> Slice | None:
+def _slice(path: Path, damaged: Callable[[Path, Exception], None] = _log_damaged) -> Slice | None:
     """What the header of an image slice says; None for a scout, a DICOM SEG, a text file, anything else."""
     try:
         with warnings.catch_warnings():
@@ -137,7 +143,7 @@ def _slice(path: Path) -> Slice | None:
     except InvalidDicomError:
         return None
     except (AttributeError, EOFError, KeyError, TypeError, ValueError, struct.error) as error:
-        log.warning("skipping %s, its DICOM header is damaged: %s", path, error)
+        damaged(path, error)
         return None
 
 
@@ -164,16 +170,17 @@ def _said(path: Path, header: pydicom.Dataset) -> Slice:
     )
 
 
-def _volume(series: Series) -> Volume:
-    slices = _in_order(series.slices)
-    geometry = _geometry(slices)
+def volume_of(series: Series) -> Volume:
+    """The voxels of a series that was found. Raises BadInput where its slices do not stack or cannot be decoded."""
+    slices = in_order(series)
+    geometry = grid_of(slices)
     image = itk.read_slices([each.path for each in slices], as_float=not all(each.whole_rescale for each in slices))
     return Volume(sitk.GetArrayFromImage(image), geometry, series.modality)
 
 
-def _in_order(slices: tuple[Slice, ...]) -> list[Slice]:
+def in_order(series: Series) -> list[Slice]:
     """From the first to the last along the normal; raises BadInput where slices do not stack."""
-    first = slices[0]
+    slices, first = series.slices, series.slices[0]
     for each in slices:
         if each.shape != first.shape or not np.allclose(each.spacing, first.spacing, rtol=1e-3):
             raise BadInput(
@@ -190,7 +197,8 @@ def _height(one: Slice) -> float:
     return float(np.dot(np.cross(one.orientation[:3], one.orientation[3:]), one.position))
 
 
-def _geometry(slices: list[Slice]) -> Geometry:
+def grid_of(slices: list[Slice]) -> Geometry:
+    """The grid of slices in order. Raises BadInput where they are unevenly spaced."""
     first, last = slices[0], slices[-1]
     matrix = np.eye(4)  # ijk to LPS
     matrix[:3, 0] = np.multiply(first.orientation[:3], first.spacing[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from contextlib import contextmanager, suppress
@@ -43,6 +44,15 @@ def beside(path: str | Path, suffix: str) -> Path:
     """The file of another kind that belongs to `path`: `out.nii.gz` and ".json" give `out.json`."""
     stem = without_suffix(path)
     return stem.with_name(stem.name + suffix)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a whole file, as `sha256sum` prints it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 @contextmanager

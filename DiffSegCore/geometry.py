@@ -129,6 +129,11 @@ class Geometry:
         return cls(tuple(shape), _LPS_RAS @ ijk_to_lps)
 
     @property
+    def size_ijk(self) -> tuple[int, int, int]:
+        """Voxels along I, J, K: the order of ITK and VTK."""
+        return self.shape[::-1]
+
+    @property
     def ijk_to_lps(self) -> np.ndarray:
         return _LPS_RAS @ self.ijk_to_ras
 

@@ -18,7 +18,7 @@ from typing import Mapping
 from .errors import BadInput
 
 _CATEGORIES = {"Anatomical Structure": "123037004", "Morphologically Altered Structure": "49755003"}
-_SIDES = {"left": "7771000", "right": "24028007"}
+LATERALITY_CODES = {"left": "7771000", "right": "24028007"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class Organ:
     aliases: tuple[str, ...]
 
     @property
+    def coded_category(self) -> tuple[str, str]:
+        """SNOMED CT code and meaning of the category."""
+        return _CATEGORIES[self.category], self.category
+
+    @property
     def terminology(self) -> str:
         """The organ in Slicer's words, the value of a segment's TerminologyEntry tag."""
-        side = f"SCT^{_SIDES[self.laterality]}^{self.laterality.capitalize()}" if self.laterality else "^^"
+        side = f"SCT^{LATERALITY_CODES[self.laterality]}^{self.laterality.capitalize()}" if self.laterality else "^^"
         return "~".join((
             "Segmentation category and type - DICOM master list",
             f"SCT^{_CATEGORIES[self.category]}^{self.category}",

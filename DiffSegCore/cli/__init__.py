@@ -1,6 +1,6 @@
 """The command `diffseg`: one file a command, and here what they share, from the arguments to the exit code.
 
-Exit codes: 0 done, 1 the work failed, 2 wrong use or bad input, 130 stopped with Ctrl+C.
+Exit codes: 0 done, 1 the work failed, 2 wrong use or bad input, 130 stopped with Ctrl+C; a command may return another itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Iterator, Sequence
 
 from .. import __version__
 from ..errors import BadInput
-from . import demo, evaluate, models, refine, segment, train
+from . import batch, demo, evaluate, evaluate_clicks, export, models, refine, segment, train
 
 DONE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
 _EXAMPLES = """\
@@ -24,6 +24,7 @@ examples:
   diffseg demo                                          try it: a sample volume, its labels and a picture
   diffseg segment ct.nii.gz -o organs.seg.nrrd          name the organs of a CT, for 3D Slicer
   diffseg segment dicom_folder -o organs.nii.gz --picture organs.png
+  diffseg batch folder results --format nii.gz          every volume of a folder, a list or a DICOM tree
   diffseg refine ct.nii.gz --prior organs.nii.gz -o better.nii.gz --model MODEL
   diffseg evaluate organs.nii.gz truth.nii.gz           Dice, surface Dice, HD95 and volumes per organ
   diffseg models                                        which models there are, and how good they are
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"diffseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in (demo, segment, refine, evaluate, train, models):
+    for command in (demo, segment, batch, refine, export, evaluate, evaluate_clicks, train, models):
         command.add(commands)
     return parser
 
@@ -70,9 +71,9 @@ def _quietly(args: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         if not args.debug:
             warnings.simplefilter("ignore")
-        args.run(args)
+        code = args.run(args)
         sys.stdout.flush()
-    return DONE
+    return DONE if code is None else code
 
 
 @contextmanager

@@ -1,45 +1,90 @@
-"""`diffseg models`: which models there are and what is known of them."""
+"""`diffseg models`: which models there are, what is known of them, and how they come and go."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
 from .command import add_command
+from .terminal import bar
+
+_ACTIONS = ("list", "info", "install", "verify", "remove")
+_NEEDS_ONE = ("info", "install", "remove")
 
 
 def add(commands: Any) -> None:
-    parser = add_command(commands, "models", "list the models that are here", run,
-                         more="Bundled ones, and those in the folders that the variable DIFFSEG_MODELS names")
+    parser = add_command(commands, "models", "list, install, check and remove models", run,
+                         more="Models ship with DiffSeg or lie in the folders that the variable DIFFSEG_MODELS names, else in one in your home. "
+                              "Only `install` with a name or an address goes to the network.")
+    parser.add_argument("action", nargs="?", choices=_ACTIONS, default="list",
+                        help="list (default); info NAME; install NAME, ADDRESS or FILE; verify [NAME]; remove NAME")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name; for install also an http(s) address or a file")
+    parser.add_argument("--sha256", metavar="HEX", help="of the file to install; it is refused if it has another")
+    parser.add_argument("--replace", action="store_true", help="let install take the place of another model of the name")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
-def run(args: argparse.Namespace) -> None:
-    from ..registry import model_files
+def run(args: argparse.Namespace) -> int | None:
+    if args.model is None and args.action in _NEEDS_ONE:
+        raise BadInput(f"Which model? Say `diffseg models {args.action} NAME`; `diffseg models` lists the names.")
+    return {"list": _list, "info": _info, "install": _install, "verify": _verify, "remove": _remove}[args.action](args)
 
-    rows = [_row(name, path) for name, path in model_files().items()]
+
+def _list(args: argparse.Namespace) -> None:
+    from ..catalogue import catalogue
+    from ..registry import model_rows
+
+    rows = model_rows()
+    here = {row["name"] for row in rows}
+    absent = [entry for entry in catalogue().values() if entry.name not in here]
     if args.json:
         print(json.dumps(rows, indent=2))
-    else:
-        print("\n\n".join(map(_text, rows)) or "There is no model; train one with `diffseg train head`, or set DIFFSEG_MODELS to a folder of them.")
+        return
+    texts = [*map(_text, rows), *(f"{each.name}: {each.title}\n  not installed, {each.bytes / 1e6:.1f} MB: diffseg models install {each.name}" for each in absent)]
+    print("\n\n".join(texts) or "There is no model; train one with `diffseg train head`, or set DIFFSEG_MODELS to a folder of them.")
 
 
-def _row(name: str, path: Path) -> dict[str, Any]:
+def _info(args: argparse.Namespace) -> None:
+    from ..catalogue import catalogue
     from ..model import describe_model
+    from ..registry import find_model, model_files
 
-    place = {"name": name, "file": str(path), "megabytes": round(path.stat().st_size / 1e6, 2)}
-    try:
-        described = describe_model(path)
-    except BadInput as error:  # one broken file hides no other
-        return {**place, "error": str(error)}
-    card = described["card"]
-    return {**place, "title": card.get("title", ""), "modality": described["preprocessing"]["modality"], "organs": described["organs"],
-            "spacing_mm": described["preprocessing"]["spacing_mm"], "sha256": described["sha256"], "source": card.get("data", ""),
-            "licence": card.get("licence", ""), "dice": card.get("dice")}
+    entry = catalogue().get(args.model)
+    if entry is not None and args.model not in model_files():
+        print(json.dumps(vars(entry), indent=2))  # not here yet
+        return
+    path = find_model(args.model)
+    print(json.dumps({"file": str(path), **describe_model(path)}, indent=2))
+
+
+def _install(args: argparse.Namespace) -> None:
+    from ..installing import install
+
+    with bar() as progress:
+        path = install(args.model, sha256=args.sha256, replace=args.replace, progress=progress)
+    print(json.dumps({"name": path.stem, "file": str(path)}) if args.json else f"{path.stem} is installed: {path}")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from ..installing import verify
+
+    with bar() as progress:
+        found = verify(args.model, progress)
+    if args.json:
+        print(json.dumps([{"name": each.name, "file": str(each.file), "problem": each.problem} for each in found], indent=2))
+    else:
+        print("\n".join(f"{each.name}: {each.problem or 'as it should be'}" for each in found))
+    return int(any(each.problem for each in found))
+
+
+def _remove(args: argparse.Namespace) -> None:
+    from ..installing import remove
+
+    path = remove(args.model)
+    print(json.dumps({"name": path.stem, "file": str(path)}) if args.json else f"{path} is removed.")
 
 
 def _text(row: dict[str, Any]) -> str:

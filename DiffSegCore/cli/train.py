@@ -32,3 +32,5 @@ def run(kind: ModuleType, args: argparse.Namespace) -> None:
         print(f"Try it: diffseg segment INPUT -o OUTPUT --model {written[0]}")
     if args.kind == "refiner" and written:
         print(f"Try it: diffseg refine INPUT --prior LABELS -o OUTPUT --model {written[0]}")
+    if args.kind == "click" and written and not args.check:
+        print(f"Try it: diffseg evaluate-clicks --data DIR --model {written[0]} -o OUTPUT")

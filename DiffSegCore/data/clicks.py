@@ -26,15 +26,20 @@ def next_click(mask: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float])
     largest = max((_largest_piece(wrong) for wrong in (truth & ~mask, mask & ~truth)), key=np.count_nonzero)
     if not largest.any():
         return None
-    near = ndimage.find_objects(largest.astype(np.uint8))[0]
-    room = np.pad(largest[near], 1)  # what lies beyond the image is no error: depth counts from there too
-    depth = ndimage.distance_transform_edt(room, sampling=spacing_mm)
-    place = np.unravel_index(int(depth.argmax()), room.shape)
-    place = tuple(int(at) - 1 + part.start for at, part in zip(place, near))
+    near, depth = depth_mm(largest, spacing_mm)
+    place = np.unravel_index(int(depth.argmax()), depth.shape)
+    place = tuple(int(at) + part.start for at, part in zip(place, near))
     return Click(place, bool(truth[place]))
+
+
+def depth_mm(piece: np.ndarray, spacing_mm: Sequence[float]) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The box of a piece that isn't empty, and there each voxel's way out of it in mm, 0 outside the piece."""
+    near = ndimage.find_objects(piece.astype(np.uint8))[0]
+    room = np.pad(piece[near], 1)  # what lies beyond the image is no error: depth counts from there too
+    depth = ndimage.distance_transform_edt(room, sampling=spacing_mm)
+    return near, depth[(slice(1, -1),) * piece.ndim]
 
 
 def _largest_piece(wrong: np.ndarray) -> np.ndarray:
     pieces, count = ndimage.label(wrong)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if count else wrong
-

@@ -31,13 +31,16 @@ def refining_loss(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Ten
     logits, truth (B, classes, *spatial); known (B, classes): labels that nobody drew count as background. In a recycled mask
     the voxel's own value was drawn from what the model believes, so it is no evidence of the truth: there pi = r, and there is no KL.
     """
-    logits, truth = logits.float(), truth.float()
-    fresh = ~seen.recycled
-    belief = logits + chain.evidence(seen.mask, seen.prior, seen.t) * _over(fresh, logits)
-    losses = scores(belief, truth, known)
+    logits, truth, fresh = logits.float(), truth.float(), ~seen.recycled
+    losses = scores(belief(chain, seen, logits), truth, known)
     if bool(fresh.any()):
         losses = losses + chain.last * fresh * divergence(chain, seen, logits, truth, known)
     return losses.mean()
+
+
+def belief(chain: MaskDiffusion, seen: Noised, logits: Tensor) -> Tensor:
+    """Logits of pi, from leave-one-out logits: what a fresh mask says of its own voxels is added, a recycled one says nothing."""
+    return logits + chain.evidence(seen.mask, seen.prior, seen.t) * _over(~seen.recycled, logits)
 
 
 def scores(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

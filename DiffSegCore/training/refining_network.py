@@ -92,7 +92,8 @@ class RefiningNetwork(nn.Module):
         clean, last = batch.truth.float(), self.chain.last
         if bool(batch.recycled.any()):
             start = self.chain.draw(prior, field.uniform(last, REDRAW))
-            belief = self.chain.chances(self._asked(context, start, torch.full_like(batch.times, last)).float())
+            found = self._asked(context, start, torch.full_like(batch.times, last)).float()
+            belief = self.chain.chances(self.chain.hold(found, prior))  # what prompts fix stays as it is in every mask
             clean = torch.where(batch.recycled.reshape(-1, *[1] * (clean.ndim - 1)), without_unknown(belief, batch.known), clean)
         mask = self.chain.noisy(clean, prior, batch.times, field.uniform(0, REDRAW))
         return Noised(mask, prior, batch.times, batch.recycled)

@@ -59,7 +59,7 @@ def test_wrong_use_is_2(line, capsys):
     assert exit.value.code == 2 and "usage: diffseg" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "segment", "refine", "evaluate", "train", "models"])
+@pytest.mark.parametrize("command", ["demo", "segment", "batch", "refine", "export", "evaluate", "train", "models"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([command, "--help"])

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from DiffSegCore.crops import SPACINGS_MM
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import Model, save_model
 from DiffSegCore.networks import build
 from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.prompt_maps import PROMPT_CHANNELS
+from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.volume import Volume
 from DiffSegCore.writing import write_volume
 
@@ -36,4 +39,14 @@ def toy_model(path: Path, widths: tuple[int, ...] = (8, 16)) -> Path:
     preprocessing = Preprocessing((4.0, 4.0, 4.0), ((-1000.0, -1.0), (1000.0, 1.0)), "CT")
     card = {"title": "A toy", "data": "nothing", "licence": "CC0", "dice": {"brainstem": 0.5, "mandible": 0.7}}
     save_model(Model(build(architecture).eval(), architecture, preprocessing, ORGANS, (16, 16, 16), card), path)
+    return path
+
+
+def toy_click_model(path: Path) -> Path:
+    """Untrained: it gives the prior back as the prompts push it, which is a sensible answer already."""
+    torch.manual_seed(4)
+    architecture = {"kind": "refiner", "image_channels": 2, "classes": 1, "prompt_channels": PROMPT_CHANNELS, "widths": [8, 8, 16], "step_widths": [8, 8]}
+    preprocessing = Preprocessing((2.0, 2.0, 2.0), ((-1000.0, -1.0), (1000.0, 1.0)), "CT")
+    card = {"name": "toy-clicks", "refiner": RefinerCard(levels=8).to_dict(), "click": {"spacings_mm": list(SPACINGS_MM)}}
+    save_model(Model(build(architecture).eval(), architecture, preprocessing, (), (16, 16, 16), card), path)
     return path

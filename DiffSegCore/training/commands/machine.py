@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
-def add_arguments(parser: argparse.ArgumentParser, recipes: str) -> None:
-    """Arguments of every kind of training; `recipes` says in words which recipes it has."""
-    parser.add_argument("--recipe", required=True, metavar="NAME", help=recipes)
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="data set: nnU-Net raw, MSD, MONAI datalist or a folder a case")
+def add_arguments(parser: argparse.ArgumentParser, recipes: str, *, default: str | None = None, several: bool = False) -> None:
+    """Arguments of every kind of training; `recipes` says in words which recipes it has, `several`: data sets may be given."""
+    parser.add_argument("--recipe", required=default is None, default=default, metavar="NAME", help=recipes)
+    parser.add_argument("--data", required=True, type=Path, nargs="+" if several else None, metavar="DIR",
+                        help="data set: nnU-Net raw, MSD, MONAI datalist or a folder a case")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help="where checkpoints, logs and the model go")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="processes on this machine (GPUs, or CPU processes)")

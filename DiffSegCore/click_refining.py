@@ -1,0 +1,89 @@
+"""One crop refined as its prompts say: a few steps of the Bernoulli chain, with what is certain frozen.
+
+In the core of a prompt the prior is exactly 0 or 1. There every y_t is that value, from the first draw on, so that to hold it is to
+condition the chain on it, not to overrule it (METHODS B3).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+from torch import Tensor
+
+from .crops import IMAGE_CHANNELS
+from .diffusion import REDRAW, VoxelFields, levels
+from .diffusion.mask import MaskDiffusion
+from .errors import BadInput
+from .model import Model
+from .networks import Context, Refiner
+from .prompt_maps import PROMPT_CHANNELS, Steering, steered
+from .refiner_card import RefinerCard
+from .refining import entropy, labelled, refiner_of
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """chances, entropy and information, each float32 (k, j, i) on the CPU: the mean of the samples, the entropy of that mean in nats,
+    and the part of it on which the samples disagree (0 for one sample)."""
+
+    chances: Tensor
+    entropy: Tensor
+    information: Tensor
+
+
+@torch.no_grad()
+def refine_crop(model: Model, image: Tensor, prior: Tensor, steering: Steering, *, steps: int = 4, samples: int = 1, seed: int = 0,
+                origin: Sequence[int] = (0, 0, 0), device: torch.device | str = "cpu") -> Look:
+    """image (2, k, j, i) as `crops.crop_image` makes it; prior (k, j, i), chances before the prompts push.
+
+    origin: where the crop lies on the lattice of its spacing, so that crops which share voxels share their noise. Sample n is the same
+    whatever the number of samples. A control, trained without diffusion, looks once. The network has to be on `device`.
+    """
+    refiner, card = click_refiner(model), RefinerCard.of(model.card)
+    chain = card.chain(1)
+    given = steered(prior, steering)[None, None].to(device)
+    context = refiner.context(_laid_out(image, device), given, (), _laid_out(steering.channels, device))
+    if card.diffusion:
+        seeds = [(seed << 16) + number for number in range(samples)]
+        fields = VoxelFields.of(image.shape[1:], starts=[tuple(origin)] * samples, seeds=seeds, device=device)
+        logits = _walked(refiner, context, chain, given, levels(chain.last, steps), fields)
+    else:
+        logits = chain.hold(refiner.step(context, torch.zeros_like(given), given.new_zeros(1)).float(), given)
+    return _agreed(chain.chances(logits)[:, 0].cpu())
+
+
+def _walked(refiner: Refiner, context: Context, chain: MaskDiffusion, given: Tensor, path: Sequence[int], fields: VoxelFields) -> Tensor:
+    """Leave-one-out logits (samples, 1, k, j, i) at the end of each sample's walk down the levels of `path`.
+
+    Over samples, P(y_0 | image, all but the voxel's own y_t) has the same mean as P(y_0 | image, y_t), namely P(y_0 | image), and varies
+    less: the voxel's own last draw is not in it.
+    """
+    noisy = chain.draw(given, fields.uniform(path[0], REDRAW))
+    for t, s in zip(path, path[1:]):
+        logits = chain.hold(refiner.step(context, noisy, given.new_full((len(noisy),), float(chain.keep[t]))).float(), given)
+        if s > 0:
+            noisy = chain.exactly(noisy, logits, given, t, s, fields.uniform)
+    return logits
+
+
+def click_refiner(model: Model) -> Refiner:
+    """The refiner of a click model; BadInput where the model is of another kind."""
+    refiner = refiner_of(model)
+    read = refiner.encoder.stem.weight.shape[1] - refiner.classes - refiner.prompt_channels
+    if (refiner.classes, refiner.prompt_channels, read) != (1, PROMPT_CHANNELS, IMAGE_CHANNELS) or refiner.encoder.stem.weight.ndim != 5:
+        raise BadInput(f"The model {model.card.get('name', '')!r} does not read clicks; `diffseg train click` makes one that does.")
+    return refiner
+
+
+def _laid_out(part: Tensor, device: torch.device | str) -> Tensor:
+    """(channels, k, j, i) -> a batch of one, in the memory layout that convolutions are fast in."""
+    return part[None].to(device).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _agreed(beliefs: Tensor) -> Look:
+    """From the chances (samples, k, j, i) that each sample ends with."""
+    mean = beliefs.mean(0)
+    total = entropy(labelled(mean[None]))
+    own = torch.stack([entropy(labelled(each[None])) for each in beliefs]).mean(0)
+    return Look(mean, total, (total - own).clamp(min=0))

@@ -1,0 +1,181 @@
+"""What one prompt does to the labels: look, as closely as the object wants, keep what belongs to the prompt, and lay it on the volume.
+
+What happens depends on the labels, the prompts and nothing else, so a replay gives the same voxels.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from .crops import crop_grid, paste, reached
+from .draft import Draft, within
+from .geometry import Box, Geometry
+from .looking import Seen, Sight
+from .marks import core, mark, span
+from .progress import Progress, silent
+from .prompt_maps import steering
+from .prompts import BoxPrompt, Lasso, Prompt
+from .zoom import FIRST_MM, at_least, closer_looks, coarser, finer, framing, piece_near, runs_out
+
+MOST_LOOKS = 4  # at one prompt: what a click may cost is bounded
+FELT = .5       # logits: where a prompt pushes no more than this, it is not the reason of a change
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A prompt and the voxels that it decides: a box of the volume and a bool mask in it."""
+
+    prompt: Prompt
+    box: Box
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, prompt: Prompt, native: Geometry) -> Held:
+        return cls(prompt, *core(prompt, native))
+
+    def mask_in(self, box: Box) -> np.ndarray:
+        """The mask on another box."""
+        result, shared = np.zeros(box.shape, dtype=bool), self.box.intersect(box)
+        if not shared.is_empty:
+            result[within(shared, box)] = self.mask[within(shared, self.box)]
+        return result
+
+    def binds(self, label: int) -> bool:
+        """Whether a later change of this label has to leave the voxels alone: another label's "not here" does not."""
+        return self.prompt.label == label or self.prompt.inside
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A look, the change that a prompt is the reason of, bool (k, j, i), and how many closer looks it deserves and may have."""
+
+    seen: Seen
+    zone: np.ndarray
+    left: int
+
+    @property
+    def grown(self) -> np.ndarray:
+        return _grown(self.zone)
+
+
+def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progress: Progress = silent) -> None:
+    """Put what a prompt changes into the draft; earlier prompts are of any label, oldest first."""
+    prompts = [each.prompt for each in (*earlier, new) if each.prompt.label == new.prompt.label]
+    found = _found(sight, draft, prompts, progress)
+    _lay(sight, draft, found.seen, found.grown, new, earlier)
+    for grid in _closer(sight, found, new.prompt):
+        progress(1 - found.left / MOST_LOOKS, "Looking closer")
+        seen = sight.look(draft, new.prompt.label, prompts, grid)
+        zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
+        _lay(sight, draft, seen, _grown(zone), new, earlier)
+    _decide(draft, new)
+
+
+def may_change(ids: np.ndarray, box: Box, prompt: Prompt) -> np.ndarray:
+    """bool: the voxels of a box, given its ids, that neither a lock nor the region keeps from this prompt."""
+    if prompt.locked is None:
+        free = (ids == 0) | (ids == prompt.label)
+    else:
+        free = ~np.isin(ids, prompt.locked)
+    if prompt.region is not None:
+        inside = np.zeros(box.shape, dtype=bool)
+        inside[within(prompt.region.intersect(box), box)] = True
+        free &= inside
+    return free
+
+
+def pieces_at(changed: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The pieces of a change that touch `near`; both bool, of one shape."""
+    pieces, _ = ndimage.label(changed)
+    touched = np.zeros(pieces.max() + 1, dtype=bool)
+    touched[pieces[near]] = True
+    touched[0] = False
+    return touched[pieces]
+
+
+def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Progress) -> Found:
+    """The look that shows the change whole; it goes coarser where the change leaves the crop, finer where the object is tiny."""
+    new, window, found = prompts[-1], sight.model.window, None
+    piece = piece_near(draft.ids, new.label, draft.box_of(new.label), sight.native, sight.native.to_index(np.array(new.places)))
+    frame = framing(piece, span(new), isinstance(new, (BoxPrompt, Lasso)), sight.ladder, window)
+    for looks in range(1, MOST_LOOKS):
+        progress((looks - 1) / MOST_LOOKS, "Looking")
+        grid = crop_grid(sight.native, *frame, window)
+        seen = sight.look(draft, new.label, prompts, grid)
+        zone = pieces_at(seen.changed, _felt(new, grid))
+        if found is not None and not zone.any():
+            break  # what one look saw and the next did not stays as it was seen
+        found = Found(seen, zone, MOST_LOOKS - looks if grid.spacing[0] > FIRST_MM else 0)
+        if (frame := _further(sight, found, fresh=piece is None)) is None:
+            break
+    return found
+
+
+def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:
+    """Where and at which spacing to look again: coarser where the change leaves the crop, finer where a fresh object is tiny."""
+    grid, box, wanted = found.seen.grid, Box.of(found.zone), None
+    if runs_out(found.zone, grid, sight.native):
+        wanted = coarser(grid.spacing[0], sight.ladder)
+    elif fresh:
+        wanted = finer(box.shape, grid.spacing[0], sight.native, sight.ladder)
+    return None if wanted is None else (grid.to_ras((np.array(box.start) + box.stop - 1) / 2), wanted)
+
+
+def _felt(prompt: Prompt, grid: Geometry) -> np.ndarray:
+    """bool (k, j, i): where a prompt decides or clearly pushes."""
+    own = steering([mark(prompt, grid)], torch.zeros(grid.shape), grid.shape, grid.spacing)
+    return ((own.core >= 0) | (own.push.abs() > FELT)).numpy()
+
+
+def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
+    """Crops of half the spacing along the outline of a coarse answer, as many as there are looks left, the nearest first."""
+    grid, spacing = found.seen.grid, at_least(found.seen.grid.spacing[0] / 2, sight.ladder)
+    inside = (found.seen.answer.chances >= .5).numpy()
+    outline = found.grown & inside & ~ndimage.binary_erosion(inside, border_value=1)
+    middles = closer_looks(grid.to_ras(np.argwhere(outline)), span(new).mean(0), spacing, sight.model.window, found.left)
+    return [crop_grid(sight.native, middle, spacing, sight.model.window) for middle in middles]
+
+
+def _lay(sight: Sight, draft: Draft, seen: Seen, zone: np.ndarray, new: Held, earlier: Sequence[Held]) -> None:
+    """What a look changes in its zone, as fine as the volume is."""
+    if not zone.any():
+        return
+    part = Box.of(zone).grow(1).clip(zone.shape)
+    grid, label = seen.grid.crop(part), new.prompt.label
+    box = reached(grid, sight.native)
+    ids = draft.ids[box.slices]
+    free = _pasted(zone[part.slices], grid, sight.native, box) & may_change(ids, box, new.prompt)
+    for each in earlier:
+        if each.binds(label):
+            free &= ~each.mask_in(box)
+    inside = paste(seen.answer.chances[part.slices], grid, sight.native, box).numpy() >= .5
+    draft.put(box, _with(ids, label, free & inside, free & ~inside))
+
+
+def _decide(draft: Draft, new: Held) -> None:
+    """The prompt's own voxels obey it, whatever was seen."""
+    ids = draft.ids[new.box.slices]
+    own = new.mask & may_change(ids, new.box, new.prompt)
+    nothing = np.zeros_like(own)
+    draft.put(new.box, _with(ids, new.prompt.label, *((own, nothing) if new.prompt.inside else (nothing, own))))
+
+
+def _with(ids: np.ndarray, label: int, added: np.ndarray, removed: np.ndarray) -> np.ndarray:
+    """New ids, the label put where it is added and taken where it is removed."""
+    result = ids.copy()
+    result[removed & (ids == label)] = 0
+    result[added] = label
+    return result
+
+
+def _grown(zone: np.ndarray) -> np.ndarray:
+    """By a voxel, corners included: an outline lies between voxels."""
+    return ndimage.binary_dilation(zone, np.ones((3, 3, 3), dtype=bool))
+
+
+def _pasted(mask: np.ndarray, grid: Geometry, onto: Geometry, box: Box) -> np.ndarray:
+    return paste(torch.from_numpy(mask.astype(np.float32)), grid, onto, box).numpy() >= .5

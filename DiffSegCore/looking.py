@@ -1,0 +1,140 @@
+"""What the click model is shown of a volume in a session, and what it answers: everything that stays while somebody clicks."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .click_refining import Look, refine_crop
+from .crops import SPACINGS_MM, ImageRange, crop_image, crop_mask, lattice_index, seen
+from .draft import Draft
+from .errors import BadInput
+from .geometry import Geometry
+from .marks import marks
+from .model import Model
+from .progress import Progress, silent
+from .prompt_maps import Steering, believed, steering
+from .prompts import Prompt
+from .resample import block_size, resample
+from .segmenter import Prediction
+from .volume import Volume
+from .zoom import useful
+
+COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
+CLEAR = .1      # from a chance of one half
+UNTOUCHED = .25  # share of a voxel by which a label may differ from the automatic one and still count as that
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One look: its crop, the share (k, j, i) of each voxel that was object before, how prompts steered, and the answer."""
+
+    grid: Geometry
+    share: Tensor
+    steering: Steering
+    answer: Look
+
+    @property
+    def changed(self) -> np.ndarray:
+        """bool (k, j, i): where the answer clearly differs from what was. An outline that trembles is no change."""
+        before, after = self.share >= .5, self.answer.chances
+        return torch.where(before, after <= .5 - CLEAR, after >= .5 + CLEAR).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Doubts:
+    """What an automatic result was unsure of, for labels that are still as it left them."""
+
+    prediction: Prediction
+    draft: Draft
+
+    @classmethod
+    def of(cls, prediction: Prediction | None) -> Doubts | None:
+        return None if prediction is None else cls(prediction, Draft.of(prediction.labels.ids))
+
+    def chance(self, label: int, grid: Geometry) -> Tensor | None:
+        """Chance (k, j, i) of a label on a crop, 0 outside the model grid; None for one that the prediction does not know."""
+        channels = list(self.prediction.labels.names)  # channel 1 is the first organ
+        if label not in channels:
+            return None
+        own = self.prediction.geometry
+        part = seen(own, grid)
+        if part.is_empty:
+            return torch.zeros(grid.shape)
+        chances = self.prediction.logits[(slice(None), *part.slices)].float().softmax(0)[1 + channels.index(label)]
+        return resample(chances.cpu().numpy(), own.crop(part), grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A click model on a device, looking at one volume."""
+
+    model: Model
+    volume: Volume
+    coarse: Volume
+    values: ImageRange
+    doubts: Doubts | None
+    steps: int
+    seed: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, model: Model, volume: Volume, prediction: Prediction | None, steps: int, seed: int, device: torch.device,
+           progress: Progress = silent) -> Sight:
+        """The slow part: percentiles and block means of the whole volume."""
+        if volume.array.ndim != 3:
+            raise BadInput(f"The image has {len(volume.array)} channels; clicks are answered in one. Choose one of them.")
+        return cls(model, volume, averaged(volume, COARSE_MM, progress), ImageRange.of(volume), Doubts.of(prediction), steps, seed, device)
+
+    @property
+    def ladder(self) -> Sequence[float]:
+        """The spacings in mm that the model was trained at and the volume has something to show at, fine to coarse."""
+        return useful(sorted(self.model.card.get("click", {}).get("spacings_mm", SPACINGS_MM)), self.native)
+
+    @property
+    def native(self) -> Geometry:
+        return self.volume.geometry
+
+    def look(self, draft: Draft, label: int, prompts: Sequence[Prompt], grid: Geometry, samples: int = 1) -> Seen:
+        """At a label of the draft, on a crop, with the prompts of that label, oldest first."""
+        share = share_of(draft, label, self.native, grid)
+        source = self.coarse if grid.spacing[0] >= COARSE_MM else self.volume
+        image = crop_image(source, grid, self.values, self.model.preprocessing)
+        given = steering(marks(prompts, grid), share, grid.shape, grid.spacing)
+        answer = refine_crop(self.model, image, self._prior(label, grid, share), given, steps=self.steps, samples=samples, seed=self.seed,
+                             origin=lattice_index(grid), device=self.device)
+        return Seen(grid, share, given, answer)
+
+    def _prior(self, label: int, grid: Geometry, share: Tensor) -> Tensor:
+        chance = None if self.doubts is None else self.doubts.chance(label, grid)
+        if chance is None:
+            return believed(share)
+        untouched = (share - share_of(self.doubts.draft, label, self.native, grid)).abs() < UNTOUCHED
+        return believed(torch.where(untouched, chance, share))
+
+
+def share_of(draft: Draft, label: int, native: Geometry, grid: Geometry) -> Tensor:
+    """The share (k, j, i) of each voxel of a crop that a label covers."""
+    room = 1 + 2 * block_size(min(native.spacing), grid.spacing[0])
+    box = draft.box_of(label)
+    if box.is_empty:
+        return torch.zeros(grid.shape)
+    box = box.grow(room).clip(native.shape)
+    return crop_mask(draft.ids[box.slices] == label, native.crop(box), grid)
+
+
+def averaged(volume: Volume, spacing_mm: float, progress: Progress = silent) -> Volume:
+    """The volume in means of whole blocks, as many voxels as fit into `spacing_mm` along each axis; itself where that is one."""
+    blocks = np.array([block_size(mm, spacing_mm) for mm in volume.geometry.spacing])
+    if (blocks == 1).all():
+        return volume
+    shape = -(-np.array(volume.geometry.shape) // blocks)
+    matrix = volume.geometry.ijk_to_ras.copy()
+    matrix[:3, :3] *= blocks[::-1]
+    matrix[:3, 3] = volume.geometry.to_ras((blocks - 1) / 2)
+    grid = Geometry(tuple(shape), matrix)
+    means = resample(volume.array, volume.geometry, grid, progress=progress)
+    return Volume(means.numpy(), grid, volume.modality)

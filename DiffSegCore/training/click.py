@@ -1,0 +1,133 @@
+"""Train a click model: data sets, label maps and phantoms in, a model file for sessions out."""
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Sequence
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from ..crops import IMAGE_CHANNELS, SPACINGS_MM
+from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phantoms, labelled_cases
+from ..data.stream import Ahead
+from ..model import Model, save_model
+from ..networks import build
+from ..progress import Progress, part, silent
+from ..prompt_maps import PROMPT_CHANNELS
+from ..refiner_card import CARD, RefinerCard
+from .click_network import ClickNetwork
+from .click_patches import ClickBatches, ClickPatches
+from .click_recipes import ClickRecipe
+from .click_score import clicked_dice
+from .loop import Task, Trained, train
+
+log = logging.getLogger(__name__)
+TRIED = 4  # steps of a check; the first warms up
+
+
+@dataclass(frozen=True)
+class ClickSources:
+    """folders: labelled data sets; label_maps: files that images are made from; leave_out: patterns of cases' names; cache: None keeps
+    prepared cases in the output folder; workers: threads that prepare patches ahead.
+    """
+
+    folders: Sequence[Path]
+    label_maps: Sequence[Path] = ()
+    leave_out: Sequence[str] = ()
+    cache: Path | None = None
+    workers: int = 0
+
+
+def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, *, control: bool = False, resume: bool = False,
+                progress: Progress = silent) -> Path:
+    """Train `recipe`; writes out/<recipe>[-control].safetensors beside checkpoints and logs, and returns its path."""
+    learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
+    network = _network(recipe, control)
+    watched = _patches(recipe, check or learn, straight=True)
+    with _ahead(recipe, sources, learn) as batches:
+        task = Task(batches, lambda network, batch: network(batch), lambda candidate: _score(candidate, watched, recipe, fabric))
+        trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+    path = out / f"{recipe.name}{'-control' if control else ''}.safetensors"
+    if fabric.is_global_zero:
+        dice = clicked_dice(trained.network, watched, recipe.watched, fabric)
+        card = _card(recipe, control, sources, (learn, check), trained, dice, str(fabric.device))
+        save_model(Model(trained.network.network.cpu().eval(), architecture(recipe), recipe.preprocessing, (), recipe.window, card), path)
+    return path
+
+
+def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress = silent) -> list[str]:
+    """Findings as sentences, after a few steps that leave no trace but the prepared cases."""
+    learn, held = _material(recipe, sources, out, fabric, part(progress, 0, .8))
+    network, begun = fabric.setup_module(_network(recipe, False)), []
+    with _ahead(recipe, sources, learn) as batches:
+        for step in range(TRIED):
+            begun.append(time.monotonic())
+            fabric.backward(network(fabric.to_device(batches(step * recipe.budget.batch, recipe.budget.batch))))
+            progress(.8 + .2 * (step + 1) / TRIED, "trying")
+    seconds = (time.monotonic() - begun[1]) / (TRIED - 1)
+    groups = {name: sum(case.group == name for case in learn) for name in dict.fromkeys(case.group for case in learn)}
+    return [f"{len(learn)} cases to learn from ({', '.join(f'{count} of {name}' for name, count in groups.items())}), {len(held)} to check with",
+            f"objects: {sum(len(case.boxes) for case in learn)}; the network has {sum(each.numel() for each in network.parameters()) / 1e6:.1f} million parameters",
+            f"a step of {recipe.budget.batch} crops takes {seconds:.2f} s on {fabric.device}: {recipe.budget.steps} steps, {recipe.budget.steps * seconds / 3600:.1f} hours",
+            f"ran so far: {recipe.ran}"]
+
+
+def architecture(recipe: ClickRecipe) -> dict[str, Any]:
+    """Plain values for `networks.build`."""
+    return {"kind": "refiner", "spatial_dims": 3, "image_channels": IMAGE_CHANNELS, "classes": 1, "prompt_channels": PROMPT_CHANNELS,
+            "widths": list(recipe.widths), "step_widths": list(recipe.step_widths)}
+
+
+def _material(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress) -> tuple[list[ClickCase], list[ClickCase]]:
+    """Cases to learn from and to check with, prepared on disk."""
+    out.mkdir(parents=True, exist_ok=True)
+    cache, learn, held = sources.cache or out / "cache", [], []
+    with fabric.rank_zero_first():  # the others find the cache filled
+        for number, folder in enumerate(sources.folders):
+            own, others = labelled_cases(folder, sources.leave_out)
+            found = kept_cases(own + others, folder.name, cache, part(progress, number / len(sources.folders), (number + 1) / len(sources.folders)))
+            checked = {case.name for case in others}
+            learn += [case for case in found if case.name not in checked]
+            held += [case for case in found if case.name in checked]
+        learn += kept_label_maps(sources.label_maps, cache) + kept_phantoms(recipe.phantoms, cache)
+    return learn, held
+
+
+def _patches(recipe: ClickRecipe, cases: Sequence[ClickCase], *, straight: bool = False) -> ClickPatches:
+    return ClickPatches(cases, recipe.window, recipe.preprocessing, empty=recipe.empty, made=recipe.made, grown=recipe.grown, straight=straight,
+                        seed=recipe.seed + straight)
+
+
+def _ahead(recipe: ClickRecipe, sources: ClickSources, cases: Sequence[ClickCase]) -> Ahead:
+    batches = ClickBatches(_patches(recipe, cases), _chain_card(recipe, False).chain(1).keep, recycled=recipe.recycled, own=recipe.own)
+    return Ahead(batches.batch, step=recipe.budget.batch, stop=recipe.budget.steps * recipe.budget.batch, workers=sources.workers)
+
+
+def _network(recipe: ClickRecipe, control: bool) -> ClickNetwork:
+    torch.manual_seed(recipe.seed)
+    network = build(architecture(recipe)).to(memory_format=torch.channels_last_3d)
+    return ClickNetwork(network, _chain_card(recipe, control).chain(1), diffusion=not control)
+
+
+def _chain_card(recipe: ClickRecipe, control: bool) -> RefinerCard:
+    return RefinerCard(recipe.levels, recipe.odds, not control)
+
+
+def _score(network: nn.Module, watched: ClickPatches, recipe: ClickRecipe, fabric: Fabric) -> float:
+    dice = clicked_dice(network, watched, recipe.watched, fabric)
+    log.info("Dice after %s", ", ".join(f"{click} clicks: {value:.3f}" for click, value in dice.items()))
+    return sum(dice.values()) / len(dice)
+
+
+def _card(recipe: ClickRecipe, control: bool, sources: ClickSources, cases: tuple[list[ClickCase], list[ClickCase]], trained: Trained,
+          dice: dict[int, float], device: str) -> dict[str, Any]:
+    data = sorted({case.group for case in cases[0]})
+    training = {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2), "device": device,
+                "cases": [len(each) for each in cases], "data": data, "left_out": list(sources.leave_out),
+                "validation_dice": {f"{click} clicks": round(value, 4) for click, value in dice.items()}}
+    return {**recipe.card, "name": recipe.name, "title": recipe.title, "modality": "", "data": ", ".join(data),
+            CARD: replace(_chain_card(recipe, control), steps=4, samples=1).to_dict(), "click": {"spacings_mm": list(SPACINGS_MM)}, "training": training}

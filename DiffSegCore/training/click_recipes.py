@@ -1,0 +1,64 @@
+"""Recipes of click models: plain values that decide everything but the data's place."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from ..errors import BadInput
+from ..preprocess import Preprocessing
+from ..refiner_card import RefinerCard
+from .loop import Budget
+from .recipes import CT_KNOTS
+
+
+@dataclass(frozen=True)
+class ClickRecipe:
+    """How a click model is trained.
+
+    window: (k, j, i) voxels of a crop; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
+    start from nothing (empty), whose image is made from labels, whose object is grown from the image, in which the network answers once
+    before it is prompted again (own); recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
+    """
+
+    name: str
+    title: str
+    budget: Budget
+    ran: str
+    window: tuple[int, int, int] = (48, 48, 48)
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    step_widths: tuple[int, ...] = (16, 24)
+    levels: int = 20
+    odds: float = RefinerCard().odds
+    empty: float = .4
+    made: float = .05
+    grown: float = .1
+    own: float = .5
+    recycled: float = .5
+    phantoms: int = 8
+    watched: int = 18
+    preprocessing: Preprocessing = Preprocessing((2., 2., 2.), CT_KNOTS, "CT")
+    seed: int = 0
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+CLICK = ClickRecipe(
+    name="click", title="Any structure in CT and MR from a few clicks: three hours on one core",
+    budget=Budget(steps=6000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=250),
+    ran="what was run of it stands in its model's card",
+    card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
+          "not_for": "clinical decisions without a person's check"})
+
+QUICK_CLICK = ClickRecipe(
+    name="quick", title="A few steps on any data set: to see that the data and the machine work",
+    budget=Budget(steps=8, batch=2, warmup=2, averaging=.5, validate_every=4), ran="run in the tests",
+    window=(16, 16, 16), widths=(8, 16, 24), step_widths=(8, 16), phantoms=0, watched=2,
+    card={"for": "trying the training; its answers mean nothing", "licence": "Apache-2.0"})
+
+RECIPES = {recipe.name: recipe for recipe in (CLICK, QUICK_CLICK)}
+
+
+def recipe(name: str) -> ClickRecipe:
+    """The recipe of that name; BadInput lists the names where there is none."""
+    if name not in RECIPES:
+        raise BadInput(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,115 @@
+"""Which volume, segmentation, model and device; whether they suit each other; and the Segment button."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import Icons
+from .ModelFiles import ModelFile
+from .Parameters import MODULE, Parameters
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class InputsPanel:
+    """`onSegmented` is called when a result is in the scene, `onInputs` when volume or segmentation change."""
+
+    def __init__(self, ui: Any, logic: Any, work: Any, onSegmented: Callable[[], None], onInputs: Callable[[], None]) -> None:
+        self.ui, self._logic, self._work = ui, logic, work
+        self._onSegmented, self._onInputs = onSegmented, onInputs
+        self._restoring = False
+        names = (_("Automatic"), _("Processor (CPU)"), _("NVIDIA graphics card"), _("Apple graphics (MPS)"))
+        for name, device in zip(names, DEVICES):
+            ui.deviceSelector.addItem(name, device)
+        changed = "currentNodeChanged(vtkMRMLNode*)"
+        self._connections = [
+            (ui.volumeSelector, changed, self._onNode), (ui.segmentationSelector, changed, self._onNode),
+            (ui.modelSelector, "currentIndexChanged(int)", self._onChoice), (ui.deviceSelector, "currentIndexChanged(int)", self._onChoice),
+            (ui.segmentButton, "clicked(bool)", self._onSegment)]
+        for widget, signal, slot in self._connections:
+            widget.connect(signal, slot)
+
+    def close(self) -> None:
+        for widget, signal, slot in self._connections:
+            widget.disconnect(signal, slot)
+
+    @property
+    def volume(self) -> Any:
+        return self.ui.volumeSelector.currentNode()
+
+    @property
+    def segmentation(self) -> Any:
+        return self.ui.segmentationSelector.currentNode()
+
+    def showModels(self, models: list[ModelFile]) -> None:
+        """List the models that segment on their own; keeps the choice where it still exists."""
+        before = self.ui.modelSelector.currentData
+        self._restoring = True
+        self.ui.modelSelector.clear()
+        for model in models:
+            self.ui.modelSelector.addItem(model.title, model.name)
+        self.ui.modelSelector.setCurrentIndex(max(0, self.ui.modelSelector.findData(before)))
+        self._restoring = False
+
+    def refresh(self) -> None:
+        self.ui.segmentButton.enabled = self.volume is not None and not self._work.busy
+
+    def restore(self) -> None:
+        """Take up what the scene says was chosen: after it was opened, or the module loaded anew."""
+        if slicer.mrmlScene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode") is None:
+            return
+        chosen, self._restoring = Parameters(slicer.mrmlScene), True
+        self.ui.volumeSelector.setCurrentNode(chosen.volume)
+        self.ui.segmentationSelector.setCurrentNode(chosen.segmentation)
+        for selector, value in ((self.ui.modelSelector, chosen.model), (self.ui.deviceSelector, chosen.device)):
+            if selector.findData(value) >= 0:
+                selector.setCurrentIndex(selector.findData(value))
+        self._restoring = False
+
+    def chooseSomething(self) -> None:
+        """The first volume of the scene, where none is chosen: what most users mean."""
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        images = [node for node in volumes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
+        if self.volume is None and images:
+            self.ui.volumeSelector.setCurrentNode(images[0])
+
+    def _onNode(self, _node: Any) -> None:
+        self._remember()
+        self.check()
+        self._onInputs()
+
+    def _onChoice(self, _index: int) -> None:
+        self._remember()
+
+    def _remember(self) -> None:
+        """For the clicks, and in the scene's parameter node; not while a scene is opened or closed, when selectors change by themselves."""
+        self._logic.device = self.ui.deviceSelector.currentData
+        if self._restoring or slicer.mrmlScene.IsBatchProcessing():
+            return
+        chosen = Parameters(slicer.mrmlScene)
+        chosen.volume, chosen.segmentation = self.volume, self.segmentation
+        chosen.model, chosen.device = self.ui.modelSelector.currentData or "", self.ui.deviceSelector.currentData
+
+    def check(self) -> None:
+        """Say whether the volume suits the model, in a sentence beside a traffic light."""
+        if self.volume is None:
+            level, text = "gray", _("Load a volume first: drag DICOM files or an image into the window.")
+        else:
+            level, text = self._logic.inputCheck(self.volume)
+        self.ui.checkDot.setPixmap(Icons.dot(level))
+        self.ui.checkLabel.text = text
+        self.refresh()
+
+    def _onSegment(self, _checked: bool) -> None:
+        model, device = self.ui.modelSelector.currentData, self.ui.deviceSelector.currentData
+        self._work.run(lambda *calls: self._logic.segment(self.volume, self.segmentation, model, device, *calls), self._onDone)
+
+    def _onDone(self, segmentation: Any) -> None:
+        if segmentation is not None and hasattr(segmentation, "GetSegmentation"):
+            self.ui.segmentationSelector.setCurrentNode(segmentation)
+        if self._logic.warnings:
+            self._work.say("Note", " ".join(self._logic.warnings))
+        self._onSegmented()

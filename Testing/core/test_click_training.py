@@ -1,0 +1,191 @@
+"""`diffseg train click`: situations that are functions of their number, prompts that hold, and from data on disk to a model for sessions."""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from DiffSegCore.crops import SPACINGS_MM
+from DiffSegCore.data.click_cases import kept_cases, kept_label_maps, labelled_cases
+from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.model import load_model_file
+from DiffSegCore.networks import Refiner
+from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.prompt_maps import PROMPT_CHANNELS
+from DiffSegCore.refiner_card import RefinerCard
+from DiffSegCore.training.click_network import ClickNetwork
+from DiffSegCore.training.click_patches import ClickBatches, ClickPatches
+from DiffSegCore.training.click_recipes import RECIPES, recipe
+from DiffSegCore.training.commands import click as command
+from DiffSegCore.training.recipes import CT_KNOTS
+from DiffSegCore.volume import LabelMap, Volume
+from DiffSegCore.writing import write_labels, write_volume
+
+SIZE = (16, 16, 16)
+CT = Preprocessing((2., 2., 2.), CT_KNOTS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Four small CTs with two blocks of their own brightness, one folder each."""
+    folder = tmp_path_factory.mktemp("data") / "blocks"
+    grid = Geometry((14, 24, 26), np.diag([3., 3., 5., 1.]))
+    for number in range(4):
+        ids = np.zeros(grid.shape, np.uint8)
+        ids[3:9, 4 + number:12, 5:14], ids[4:11, 14:20, 15:22] = 1, 2
+        hu = np.array([0, 150, -80])[ids] + np.random.default_rng(number).normal(0, 10, grid.shape)
+        (folder / f"case{number}").mkdir(parents=True)
+        write_volume(Volume(hu.astype(np.int16), grid, "CT"), folder / f"case{number}" / "ct.nii.gz")
+        write_labels(LabelMap(ids, grid, {1: "liver", 2: "spleen"}), folder / f"case{number}" / "label.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cases(data, tmp_path_factory) -> list:
+    return kept_cases(labelled_cases(data)[0], "blocks", tmp_path_factory.mktemp("cache"))
+
+
+def a_network(**how) -> ClickNetwork:
+    torch.manual_seed(0)
+    return ClickNetwork(Refiner(image_channels=2, prompt_channels=PROMPT_CHANNELS, widths=(8, 16, 24), step_widths=(8, 16)), RefinerCard().chain(1), **how)
+
+
+def batches(cases, **how) -> ClickBatches:
+    return ClickBatches(ClickPatches(cases, SIZE, CT), RefinerCard().chain(1).keep, **how)
+
+
+def run(data: Path, out: Path, *more: str, progress=lambda fraction, stage: None):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["--recipe", "quick", "--data", str(data), "-o", str(out), "--device", "cpu", *more]), progress)
+
+
+def test_a_situation_depends_on_its_number_alone(cases):
+    one, again = (ClickPatches(cases, SIZE, CT).situation(5) for _ in range(2))
+    torch.testing.assert_close(one.image, again.image)
+    np.testing.assert_array_equal(one.truth, again.truth)
+    assert one.truth.any() and len(one.marks) == len(again.marks)
+
+
+def test_prompts_hold_in_prior_and_truth_and_objects_show(cases):
+    patches, prompted = ClickPatches(cases, SIZE, CT), 0
+    for number in range(30):
+        situation = patches.situation(number)
+        seen = situation.rendered()
+        certain = (seen.prior == 0) | (seen.prior == 1)
+        assert situation.image.shape == (2, *SIZE) and situation.image.abs().max() <= 1 and situation.truth.sum() >= 8
+        torch.testing.assert_close(seen.prior[certain], seen.truth[certain])
+        prompted += bool(situation.marks) and bool(certain.any())
+        assert seen.prompts.shape == (PROMPT_CHANNELS, *SIZE) and 0 <= seen.near.min() and seen.near.max() <= 1
+        assert situation.marks or situation.mask.any()
+    assert prompted > 20
+
+
+def test_an_object_in_a_crop_lies_where_it_lies_in_the_volume(cases):
+    case = cases[0]
+    grid = Geometry((8, 8, 8), np.array([[3., 0, 0, 15], [0, 3, 0, 15], [0, 0, 5, 15], [0, 0, 0, 1]]))  # voxel (3, 5, 5)
+    np.testing.assert_array_equal(case.object(1, grid), case.labels[3:11, 5:13, 5:13] == 1)
+    np.testing.assert_array_equal(case.labels_on(grid), case.labels[3:11, 5:13, 5:13])
+
+
+def test_fine_scans_are_kept_at_a_millimetre(tmp_path):
+    ids = np.zeros((10, 40, 44), np.uint8)
+    ids[2:8, 10:30, 10:30] = 1
+    write_labels(LabelMap(ids, Geometry(ids.shape, np.diag([.5, .5, 2., 1.])), {1: "liver"}), tmp_path / "fine.nii.gz")
+    case, = kept_label_maps([tmp_path / "fine.nii.gz"], tmp_path / "cache")
+    assert case.image is None and case.labels.shape == (10, 20, 22) and case.geometry.spacing == pytest.approx((2, 1, 1))
+    assert case.boxes[1].start == (2, 5, 5) and case.boxes[1].stop == (8, 15, 15)
+
+
+@pytest.mark.parametrize("own", (0., 1.))
+@pytest.mark.parametrize("how", ({}, {"diffusion": False}), ids=("diffusion", "control"))
+def test_the_loss_is_finite_and_reaches_every_weight_that_is_used(cases, own, how):
+    network, batch = a_network(**how), batches(cases, own=own).batch(0, 2)
+    loss = network(batch)
+    loss.backward()
+    assert loss.isfinite() and all(each.grad.isfinite().all() for each in network.parameters() if each.grad is not None)
+    assert any(each.grad is not None and each.grad.any() for each in network.parameters())
+
+
+def test_prompting_again_adds_one_prompt_and_only_where_asked(cases):
+    network, batch = a_network(), batches(cases, own=1.).batch(0, 4)
+    batch = batch._replace(own=torch.tensor([True, False, True, False]))
+    after = network._prompted_again(batch)
+    changed = [not torch.equal(a, b) for a, b in zip(batch.prompts, after.prompts)]
+    assert changed == [True, False, True, False]
+
+
+def test_answers_keep_what_prompts_fix(cases):
+    network, batch = a_network().eval(), batches(cases).batch(0, 4)
+    certain = (batch.prior == 0) | (batch.prior == 1)
+    for steps in (1, 3):
+        found = network.answers(batch.image, batch.prior, batch.prompts, [1, 2, 3, 4], steps=steps)
+        assert certain.any() and torch.equal(found[certain], batch.prior[certain])
+
+
+def test_one_situation_can_be_learnt_by_heart(cases):
+    network, made = a_network(), batches(cases, own=0., recycled=.5)
+    batch = made.batch(0, 2)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for step in range(30):
+        optimiser.zero_grad()
+        times = torch.tensor([20, 1 + 7 * step % 19]).roll(step)
+        network(batch._replace(times=times, recycled=torch.tensor([step % 4 < 2] * 2), seeds=batch.seeds + 2 * step)).backward()
+        optimiser.step()
+    before, after = (network.answers(batch.image, batch.prior, batch.prompts, [3, 4], steps=steps) >= .5 for steps in (1, 2))
+    for found in (before, after):
+        assert ((found == (batch.truth >= .5)).float().mean((1, 2, 3, 4)) > .93).all()
+
+
+def test_from_data_on_disk_to_a_model_for_sessions(data, tmp_path):
+    path, = run(data, tmp_path, "--leave-out", "case3")
+    model = load_model_file(path)
+    assert model.window == SIZE and model.organs == () and model.card["click"]["spacings_mm"] == list(SPACINGS_MM)
+    assert RefinerCard.of(model.card).diffusion and model.network.prompt_channels == PROMPT_CHANNELS
+    assert set(model.card["training"]["validation_dice"]) == {"1 clicks", "3 clicks", "5 clicks"} and model.card["training"]["left_out"] == ["case3"]
+    assert not list((tmp_path / "cache").glob("case3*"))
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(data, tmp_path):
+    def stop(fraction: float, stage: str) -> None:
+        if stage.startswith("step 6"):
+            raise Cancelled
+
+    whole, = run(data, tmp_path / "whole", "--cache", str(tmp_path / "cache"))
+    with pytest.raises(Cancelled):
+        run(data, tmp_path / "parts", "--cache", str(tmp_path / "cache"), progress=stop)
+    parts, = run(data, tmp_path / "parts", "--cache", str(tmp_path / "cache"), "--resume", "--workers", "1")
+    one, other = (load_model_file(path).network.state_dict() for path in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_control_looks_without_noise(data, tmp_path):
+    path, = run(data, tmp_path, "--control")
+    assert path.name == "quick-control.safetensors" and not RefinerCard.of(load_model_file(path).card).diffusion
+
+
+def test_a_check_tells_what_there_is_and_trains_nothing(data, tmp_path):
+    said = run(data, tmp_path, "--check")
+    assert "4 of blocks" in said[0] and "hours" in said[2] and not list(tmp_path.glob("*.safetensors"))
+
+
+def test_what_cannot_be_trained_on_is_refused_by_name(data, tmp_path):
+    with pytest.raises(BadInput, match="no labelled training case left"):
+        run(data, tmp_path, "--leave-out", "case*")
+    with pytest.raises(BadInput, match="no recipe 'kidneys'.*click"):
+        recipe("kidneys")
+    with pytest.raises(BadInput, match="--workers"):
+        run(data, tmp_path, "--workers", "-1")
+
+
+def test_every_recipe_is_plain_values_and_fits_its_window():
+    for each in RECIPES.values():
+        json.dumps([each.preprocessing.to_dict(), each.card])
+        assert all(size % 2 ** (len(each.widths) - 1) == 0 for size in each.window)
+        assert replace(each).name in RECIPES

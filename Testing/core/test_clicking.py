@@ -1,0 +1,134 @@
+"""How closely a click looks, and what it leaves alone: with a model that knows the truth, at whatever scale it is asked."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from DiffSegCore.click_refining import Look
+from DiffSegCore.clicking import MOST_LOOKS, pieces_at
+from DiffSegCore.crops import crop_mask
+from DiffSegCore.geometry import Geometry
+from DiffSegCore.looking import Seen, Sight, averaged, share_of
+from DiffSegCore.prompt_maps import steering
+from DiffSegCore.session import RefinementSession
+from DiffSegCore.volume import LabelMap, Volume
+from DiffSegCore.zoom import at_least, coarser, finer, framing, useful
+
+from click_toys import click_model
+
+LADDER = (1., 1.5, 2., 3., 4., 6., 8.)
+
+
+def grid(shape=(60, 64, 64), mm: float = 2.) -> Geometry:
+    return Geometry(shape, np.diag([-mm, -mm, mm, 1.]))
+
+
+def ball(geometry: Geometry, kji, radius_mm: float) -> np.ndarray:
+    return np.linalg.norm((np.stack(np.indices(geometry.shape), -1) - kji) * geometry.spacing, axis=-1) < radius_mm
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@pytest.fixture
+def knowing(monkeypatch):
+    """A session of nothing, or of labels, whose model knows the truth; looked: the spacing of every look."""
+    def begin(truth: np.ndarray, geometry: Geometry, labels: np.ndarray | None = None) -> tuple[RefinementSession, list[float]]:
+        looked: list[float] = []
+
+        def look(self, draft, label, prompts, crop, samples=1):
+            looked.append(crop.spacing[0])
+            share, nothing = share_of(draft, label, geometry, crop), torch.zeros(crop.shape)
+            return Seen(crop, share, steering([], share, crop.shape, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing))
+        monkeypatch.setattr(Sight, "look", look)
+        session = RefinementSession(click_model(), device="cpu")
+        ids = np.zeros(geometry.shape, np.uint8) if labels is None else labels.astype(np.uint8)
+        session.set_volume(Volume(np.zeros(geometry.shape, np.int16), geometry, "CT"), LabelMap(ids, geometry, {1: "lump"}))
+        return session, looked
+    return begin
+
+
+@pytest.mark.parametrize("radius, least", [(3.2, .8), (9., .9), (14., .85), (45., .85)])
+def test_one_click_finds_an_object_of_any_size(knowing, radius, least):
+    geometry = grid(mm=1.) if radius < 4 else grid()
+    truth = ball(geometry, (30, 32, 32), radius)
+    session, looked = knowing(truth, geometry)
+    session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
+    assert dice(session.labels.ids == 1, truth) > least and len(looked) <= MOST_LOOKS
+    assert looked[0] == 2 and (looked[-1] < 2 if radius < 4 else max(looked) >= radius / 8)
+
+
+def test_a_coarse_answer_is_looked_at_more_closely_near_the_click(knowing):
+    geometry = grid()
+    session, looked = knowing(ball(geometry, (30, 32, 32), 45.), geometry)
+    session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
+    assert looked[:2] == [2, 4] and min(looked[-1:]) < max(looked) and len(looked) <= MOST_LOOKS
+
+
+def test_a_click_changes_the_piece_it_touches_and_no_other(knowing):
+    geometry = grid()
+    near, far = ball(geometry, (30, 32, 24), 7.), ball(geometry, (30, 32, 33), 5.)
+    session, _ = knowing(near | far, geometry)
+    session.add_point(geometry.to_ras((30, 32, 22)), 1, inside=True)
+    ids = session.labels.ids == 1
+    assert dice(ids, near) > .9 and not ids[far].any()
+
+
+def test_a_bulge_is_taken_off_and_the_rest_keeps_every_voxel(knowing):
+    geometry = grid()
+    body, bulge = ball(geometry, (30, 32, 24), 12.), ball(geometry, (30, 32, 31), 6.)
+    session, _ = knowing(body, geometry, body | bulge)
+    session.add_point(geometry.to_ras((30, 32, 33)), 1, inside=False)
+    ids, untouched = session.labels.ids == 1, ball(geometry, (30, 32, 16), 12.)
+    assert dice(ids, body) > .95
+    np.testing.assert_array_equal(ids[untouched], (body | bulge)[untouched])
+
+
+def test_an_outline_that_trembles_is_no_change(knowing, monkeypatch):
+    geometry = grid()
+    body = ball(geometry, (30, 32, 32), 12.)
+    session, _ = knowing(body, geometry, body)
+    edit = session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
+    assert edit.box.is_empty and edit.added_ml == edit.removed_ml == 0
+
+
+def test_framing_zooms_by_the_object_and_stays_fine_for_large_ones():
+    def of(extent: float | None, whole: bool = False) -> float:
+        piece = None if extent is None else np.array([[0., 0, 0], [extent, 5, 5]])
+        return framing(piece, np.zeros((2, 3)), whole, LADDER, (48, 48, 48))[1]
+    assert of(None) == 2 and of(20) == 1 and of(40) == 1.5 and of(57) == 2 and of(200) == 2
+    assert of(200, whole=True) == 8 and of(20, whole=True) == 1
+    long = np.array([[0., 0, 0], [100, 0, 0]])
+    assert framing(None, long, False, LADDER, (48, 48, 48))[1] == 4
+
+
+def test_the_ladder_ends_at_both_ends():
+    assert at_least(.1, LADDER) == 1 and at_least(99, LADDER) == 8 and at_least(2., LADDER) == 2
+    assert coarser(2., LADDER) == 4 and coarser(6., LADDER) == 8 and coarser(8., LADDER) is None
+    assert finer((3, 3, 3), 2., grid(mm=.7), LADDER) == 1 and finer((3, 3, 3), 2., grid(mm=2.), LADDER) is None
+    assert finer((9, 3, 3), 2., grid(mm=.7), LADDER) is None and finer((0, 0, 0), 2., grid(mm=.7), LADDER) is None
+
+
+def test_a_coarse_scan_is_not_looked_at_finely():
+    assert useful(LADDER, grid(mm=5.)) == [3, 4, 6, 8] and useful(LADDER, grid(mm=.5)) == list(LADDER) and useful(LADDER, grid(mm=50.)) == [8]
+
+
+def test_pieces_are_those_that_touch():
+    changed = np.zeros((1, 3, 9), bool)
+    changed[0, 1, :3] = changed[0, 1, 5:] = True
+    near = np.zeros_like(changed)
+    near[0, 1, 2] = near[0, 0, 7] = True
+    assert pieces_at(changed, near)[0, 1].tolist() == [True] * 3 + [False] * 6
+    assert not pieces_at(changed & False, near).any()
+
+
+def test_a_volume_averaged_beforehand_gives_the_values_of_the_whole():
+    geometry = Geometry((20, 40, 44), np.diag([-1., -1., 2., 1.]))
+    volume = Volume(np.random.default_rng(0).integers(0, 99, geometry.shape).astype(np.int16), geometry, "MR")
+    coarse = averaged(volume, 4.)
+    assert coarse.geometry.shape == (10, 10, 11)
+    np.testing.assert_allclose(coarse.array, volume.array.reshape(10, 2, 10, 4, 11, 4).mean((1, 3, 5)), rtol=1e-5)
+    np.testing.assert_allclose(coarse.geometry.to_ras((0, 0, 0)), geometry.to_ras((.5, 1.5, 1.5)))
+    assert averaged(volume, 1.) is volume
