@@ -21,6 +21,7 @@ class InputsPanel:
         self.ui, self._logic, self._work = ui, logic, work
         self._onSegmented, self._onInputs = onSegmented, onInputs
         self._restoring = False
+        self._modalities: dict[str, str] = {}  # model -> what it learnt from
         names = (_("Automatic"), _("Processor (CPU)"), _("NVIDIA graphics card"), _("Apple graphics (MPS)"))
         for name, device in zip(names, DEVICES):
             ui.deviceSelector.addItem(name, device)
@@ -47,7 +48,7 @@ class InputsPanel:
     def showModels(self, models: list[ModelFile]) -> None:
         """List the models that segment on their own; keeps the choice where it still exists."""
         before = self.ui.modelSelector.currentData
-        self._restoring = True
+        self._restoring, self._modalities = True, {model.name: model.modality for model in models}
         self.ui.modelSelector.clear()
         for model in models:
             self.ui.modelSelector.addItem(model.title, model.name)
@@ -83,6 +84,7 @@ class InputsPanel:
 
     def _onChoice(self, _index: int) -> None:
         self._remember()
+        self.check()
 
     def _remember(self) -> None:
         """For the clicks, and in the scene's parameter node; not while a scene is opened or closed, when selectors change by themselves."""
@@ -98,7 +100,7 @@ class InputsPanel:
         if self.volume is None:
             level, text = "gray", _("Load a volume first: drag DICOM files or an image into the window.")
         else:
-            level, text = self._logic.inputCheck(self.volume)
+            level, text = self._logic.inputCheck(self.volume, self._modalities.get(self.ui.modelSelector.currentData, ""))
         self.ui.checkDot.setPixmap(Icons.dot(level))
         self.ui.checkLabel.text = text
         self.refresh()

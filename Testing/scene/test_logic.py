@@ -518,6 +518,11 @@ def test_the_input_line_says_what_the_volume_is(logic, volume, scene, addVolume)
     ct = addVolume(np.random.default_rng(0).integers(-1000, 1000, (20, 20, 20)).astype(np.int16), np.eye(4))
     assert logic.inputCheck(ct)[0] == "green"
     assert logic.inputCheck(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))[0] == "red"
+    assert logic.inputCheck(ct, "CT")[0] == "green"
+    level, text = logic.inputCheck(ct, "MR")
+    assert level == "amber" and "learnt from MR" in text
+    ct.SetAttribute("DICOM.Modality", None)
+    assert logic.inputCheck(ct, "CT")[0] == "green" and "does not say" in logic.inputCheck(ct)[1]
 
 
 def test_a_new_segment_leaves_earlier_steps_to_undo(logic, volume, service, segmented):

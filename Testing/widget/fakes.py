@@ -61,7 +61,7 @@ class FakeLogic:
     closed: bool = False
     warnings: tuple[str, ...] = ()
 
-    def inputCheck(self, volume: Any, model: str = "") -> tuple[str, str]:
+    def inputCheck(self, volume: Any, learntFrom: str = "") -> tuple[str, str]:
         return self.check
 
     def beginSession(self, volume: Any, segmentation: Any) -> None:

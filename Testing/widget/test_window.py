@@ -176,6 +176,21 @@ def test_while_a_tool_is_used_the_view_does_not_see_the_mouse(panel, window):
     assert seen == [1]
 
 
+@pytest.mark.parametrize("button", ["Left", "Right"])
+def test_a_double_click_is_one_prompt_and_leaves_the_view_as_it_is(panel, window, logic, button):
+    seen = []
+    interactor = window.layoutManager().sliceWidget("Red").sliceView().interactor()
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    for event in ("PressEvent", "ReleaseEvent", "DoubleClickEvent"):
+        interactor.AddObserver(f"{button}Button{event}", lambda *_: seen.append(1), 0.0)
+    for event in ("PressEvent", "ReleaseEvent", "DoubleClickEvent", "ReleaseEvent"):
+        interactor.InvokeEvent(f"{button}Button{event}")
+    assert not seen and [call[0] for call in logic.calls].count("prompt") == 1
+    interactor.InvokeEvent(f"{button}ButtonReleaseEvent")
+    assert seen == [1], "a release that is not ours is Slicer's"
+
+
 def test_a_preview_says_its_millilitres_and_is_accepted_or_dropped(panel, window, logic):
     panel.refresh()
     panel.ui.pointButton.checked = True
