@@ -22,7 +22,8 @@ class ModelFile:
     name: str
     title: str
     modality: str
-    kind: str  # "organs" segments on its own; "refiner" answers clicks
+    kind: str  # of network: "organs" segments on its own
+    clicks: bool  # whether it answers clicks
     organs: tuple[str, ...]
     sha256: str
     bundled: bool
@@ -53,7 +54,12 @@ def models() -> list[ModelFile]:
 
 
 def segmenting() -> list[ModelFile]:
-    return [model for model in models() if model.kind != "refiner"]
+    return [model for model in models() if model.kind == "organs"]
+
+
+def clicking() -> list[ModelFile]:
+    """The first of them is what the worker takes where none is named."""
+    return [model for model in models() if model.clicks]
 
 
 def add(file: str | Path) -> Path:
@@ -90,4 +96,4 @@ def _header(path: Path) -> dict[str, Any]:
 def _model(path: Path, described: dict[str, Any], bundled: bool) -> ModelFile:
     card = described.get("card", {})
     return ModelFile(path, path.stem, card.get("title") or path.stem, described["preprocessing"]["modality"],
-                     described["architecture"]["kind"], tuple(described.get("organs", ())), described.get("sha256", ""), bundled)
+                     described["architecture"]["kind"], "click" in card, tuple(described.get("organs", ())), described.get("sha256", ""), bundled)

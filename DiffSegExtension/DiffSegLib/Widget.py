@@ -32,11 +32,11 @@ class Widget(VTKObservationMixin):
         self.setup = SetupPanel(self.ui, self.work, self._onSetup)
         self.inputs = InputsPanel(self.ui, self.logic, self.work, self.refresh, self._onInputs)
         self.correct = CorrectPanel(self.ui, self.logic, self.work, self.refresh)
-        self.organs = OrgansPanel(self.ui, self.logic, self.work, self.correct.select)
+        self.organs = OrgansPanel(self.ui, self.logic, self.work, self.correct.select, self.inputs.neededSegmentation)
         self.measure = MeasurePanel(self.ui, self.logic, self.work)
         self.shortcuts = Shortcuts(self._actions())
         self.work.onChange, self.work.isReady = self.refresh, self.setup.makeReady
-        self.inputs.showModels(ModelFiles.segmenting())
+        self.inputs.showModels(ModelFiles.segmenting(), ModelFiles.clicking())
         self._followScene()
         # Last: the selectors say at once which nodes there are.
         self._root.setMRMLScene(slicer.mrmlScene)
@@ -95,7 +95,7 @@ class Widget(VTKObservationMixin):
     def _onSetup(self) -> None:
         """Another Python or other models: the next task starts a worker there."""
         self.logic.useWorker(*WorkerPython.command())
-        self.inputs.showModels(ModelFiles.segmenting())
+        self.inputs.showModels(ModelFiles.segmenting(), ModelFiles.clicking())
         self.inputs.check()
 
     # the scene

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from . import Messages
 
 _TICK_MS = 25
+_SHORT_S = 0.7  # what takes no longer needs no bar
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +25,7 @@ class Work:
         self.onChange: Callable[[], None] = lambda: None
         self.isReady: Callable[[], bool] = lambda: True  # asked before a task starts
         self._task: Any = None
-        self._started, self._problem = 0.0, ("", "")
+        self._started, self._barFrom, self._problem = 0.0, 0.0, ("", "")
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MS)
         self._timer.connect("timeout()", self._onTick)
@@ -49,7 +50,7 @@ class Work:
     def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True) -> bool:
         """Start `start(onProgress, onDone, onError)`, a call of the logic; False where another task is running or something is missing.
 
-        bar: show the progress bar; a click is too short for one.
+        bar: show the progress bar at once; a click is too short for one, unless the worker has to be started or to read the volume first.
         """
         if self.busy:
             self.say("Busy", "")
@@ -58,9 +59,8 @@ class Work:
             self.say("Setup", "")
             return False
         self.ui.messageRow.visible = False
-        self._started = time.monotonic()
+        self._started, self._barFrom = time.monotonic(), 0.0 if bar else _SHORT_S
         self._show(0.0, "")
-        self.ui.progressRow.visible = bar
         self._task = _STARTING  # a task that ends within `start` has ended when `start` returns
         try:
             task = start(self._onProgress, lambda result: self._end(onDone, result), self._onError)
@@ -93,8 +93,10 @@ class Work:
         self._show(fraction, stage)
 
     def _show(self, fraction: float, stage: str) -> None:
+        elapsed = time.monotonic() - self._started
         self.ui.progressBar.value = round(1000 * fraction)
-        self.ui.stageLabel.text = stage + timeLeft(fraction, time.monotonic() - self._started)
+        self.ui.stageLabel.text = stage + timeLeft(fraction, elapsed)
+        self.ui.progressRow.visible = elapsed >= self._barFrom
 
     def _end(self, onDone: Callable[[Any], None], result: Any) -> None:
         self._stop()

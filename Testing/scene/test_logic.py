@@ -559,6 +559,14 @@ def test_export_hands_on_what_the_scene_shows_on_the_files_own_grid(logic, volum
     assert said["checked"] == ["brainstem"] and said["names"] == {"1": "brainstem", "5": "esophagus"} and len(said["measured"]) == 2
 
 
+def test_exporting_asks_for_no_model_for_clicks(logic, segmented, service, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(logic, "ask", lambda name, *rest: asked.append(name) or Logic.ask(logic, name, *rest))
+    logic.device = "cpu"
+    logic.export(tmp_path / "out", ("seg.nrrd",)).wait(SOON)
+    assert "click_model" not in asked and "export" in asked
+
+
 def test_dicom_seg_of_a_volume_without_dicom_files_is_refused_with_the_way_out(logic, volume, segmented, tmp_path):
     with pytest.raises(Failure, match="DICOM module"):
         logic.export(tmp_path / "out", ("dicomseg",)).wait(SOON)

@@ -60,6 +60,8 @@ class FakeLogic:
     check: tuple[str, str] = ("green", "CT, 0.8 x 0.8 x 1.5 mm, head and neck: suitable.")
     closed: bool = False
     warnings: tuple[str, ...] = ()
+    clickModel: str | None = None
+    device: str = "auto"
 
     def inputCheck(self, volume: Any, learntFrom: str = "") -> tuple[str, str]:
         return self.check

@@ -208,6 +208,55 @@ def test_a_preview_says_its_millilitres_and_is_accepted_or_dropped(panel, window
     assert panel.ui.redoButton.enabled and not panel.ui.undoButton.enabled
 
 
+def test_a_quick_hand_is_heard_and_what_was_stopped_takes_later_strokes_along(panel, window, logic):
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    for x in (100, 150, 200):
+        _click(window, x, 100)
+    asked = lambda: [call[0] for call in logic.calls].count("prompt")  # noqa: E731
+    assert asked() == 1 and panel.ui.messageRow.isHidden()
+    logic.task.done(Pending(1, 1))
+    assert asked() == 2
+    logic.task.error(Failure("Cancelled", ""))
+    assert asked() == 2 and not panel.work.busy
+    _click(window, 100, 100)
+    assert asked() == 3
+
+
+def test_a_click_that_takes_long_shows_how_far_it_is_and_cancel(panel, window, logic, monkeypatch):
+    from DiffSegLib import Work
+
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    _click(window, 150, 100)
+    logic.task.progress(0.1, "Starting the worker")
+    assert panel.ui.progressRow.isHidden()
+    monkeypatch.setattr(Work.time, "monotonic", lambda: panel.work._started + 1)
+    logic.task.progress(0.2, "Preparing the volume for clicks")
+    assert not panel.ui.progressRow.isHidden() and panel.ui.stageLabel.text.startswith("Preparing")
+
+
+def test_without_a_model_for_clicks_the_inputs_say_so(panel, logic):
+    assert not panel.ui.clickModelSelector.enabled and "Setup" in panel.ui.clickModelSelector.currentText
+    assert logic.clickModel is None
+
+
+def test_another_model_for_clicks_is_chosen_by_its_name_and_kept_in_the_scene(panel, logic, scene):
+    from dataclasses import replace
+
+    from DiffSegLib import ModelFiles
+    from DiffSegLib.Parameters import Parameters
+
+    one, = ModelFiles.segmenting()
+    clicking = [replace(one, name=name, title=name.title(), clicks=True) for name in ("first", "second")]
+    panel.inputs.showModels([one], clicking)
+    assert panel.ui.clickModelSelector.enabled and logic.clickModel is None, "the first is the worker's own choice"
+    panel.ui.clickModelSelector.setCurrentIndex(1)
+    assert logic.clickModel == "second" == Parameters(scene).clickModel
+    panel.inputs.showModels([one], clicking[:1])
+    assert logic.clickModel is None
+
+
 def test_one_prompt_of_several_can_be_removed(panel, logic):
     logic.given = [{"number": 1, "kind": "point", "inside": True}, {"number": 4, "kind": "scribble", "inside": False}]
     panel.refresh()
