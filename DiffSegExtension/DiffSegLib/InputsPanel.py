@@ -87,11 +87,12 @@ class InputsPanel:
         self._tellLogic()
 
     def chooseSomething(self) -> None:
-        """The first volume of the scene, where none is chosen: what most users mean."""
+        """The volume that the slices show, or the first of the scene, where none is chosen: what most users mean."""
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        images = [node for node in volumes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
+        images = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors() and node.GetImageData()]
         if self.volume is None and images:
-            self.ui.volumeSelector.setCurrentNode(images[0])
+            shown = {composite.GetBackgroundVolumeID() for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+            self.ui.volumeSelector.setCurrentNode(next((node for node in images if node.GetID() in shown), images[0]))
 
     def _onNode(self, _node: Any) -> None:
         self._remember()

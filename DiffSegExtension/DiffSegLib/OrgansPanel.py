@@ -103,5 +103,9 @@ class OrgansPanel:
     def _onUncertainty(self, shown: bool) -> None:
         if not shown:
             self._logic.hideUncertainty()
-        elif not self.current or not self._work.run(lambda *calls: self._logic.showUncertainty(self.current, *calls), lambda _volume: None):
-            self.ui.uncertaintyBox.checked = False
+        elif not self.current or not self._work.run(
+                lambda *calls: self._logic.showUncertainty(self.current, *calls), lambda _volume: None, onFail=self._untick):
+            self._untick()
+
+    def _untick(self) -> None:
+        self.ui.uncertaintyBox.checked = False

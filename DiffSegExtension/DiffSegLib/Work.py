@@ -25,6 +25,7 @@ class Work:
         self.onChange: Callable[[], None] = lambda: None
         self.isReady: Callable[[], bool] = lambda: True  # asked before a task starts
         self._task: Any = None
+        self._onFail: Callable[[], None] = lambda: None
         self._started, self._barFrom, self._problem = 0.0, 0.0, ("", "")
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MS)
@@ -47,10 +48,11 @@ class Work:
     def busy(self) -> bool:
         return self._task is not None
 
-    def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True) -> bool:
+    def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True, onFail: Callable[[], None] = lambda: None) -> bool:
         """Start `start(onProgress, onDone, onError)`, a call of the logic; False where another task is running or something is missing.
 
         bar: show the progress bar at once; a click is too short for one, unless the worker has to be started or to read the volume first.
+        onFail: called after an error or Cancel was told to the user.
         """
         if self.busy:
             self.say("Busy", "")
@@ -59,7 +61,7 @@ class Work:
             self.say("Setup", "")
             return False
         self.ui.messageRow.visible = False
-        self._started, self._barFrom = time.monotonic(), 0.0 if bar else _SHORT_S
+        self._started, self._barFrom, self._onFail = time.monotonic(), 0.0 if bar else _SHORT_S, onFail
         self._show(0.0, "")
         self._task = _STARTING  # a task that ends within `start` has ended when `start` returns
         try:
@@ -109,6 +111,7 @@ class Work:
         if kind == "Unexpected":
             _log.error("A task failed", exc_info=error)  # for Slicer's error log; a user needs a sentence
         self.say(kind, "" if kind == "Unexpected" else str(error))
+        self._onFail()
         self.onChange()
 
     def _stop(self) -> None:

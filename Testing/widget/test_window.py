@@ -50,6 +50,24 @@ def test_a_chosen_volume_is_checked_and_can_be_segmented(panel, withVolume):
     assert panel.ui.segmentButton.enabled
 
 
+def test_the_volume_in_the_slices_is_taken_when_the_module_opens(panel, scene, addVolume):
+    addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), "Scout")
+    shown = addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), "CT")
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(shown.GetID())
+    panel.enter()
+    assert panel.inputs.volume is shown
+
+
+def test_a_volume_that_is_loaded_while_the_module_is_open_is_taken_if_none_was_chosen(panel, addVolume, spin):
+    panel.enter()
+    first = addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    spin(lambda: panel.inputs.volume is first)
+    addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    spin(lambda: True)
+    assert panel.inputs.volume is first
+
+
 def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, withVolume, logic):
     panel.ui.segmentButton.click()
     assert logic.calls[-1] == ("segment", "head-neck-ct", "auto")
@@ -97,6 +115,13 @@ def test_the_next_place_moves_the_views_and_selects_its_segment(panel, logic):
     logic.task.done(Place((1.0, 2.0, 3.0), "b", "Mandible: its samples differ by 3 ml here."))
     assert panel.organs.current == "b"
     assert "3 ml" in panel.ui.placeLabel.text
+
+
+def test_an_uncertainty_that_could_not_be_shown_is_not_ticked(panel, logic):
+    panel.refresh()
+    panel.ui.uncertaintyBox.checked = True
+    logic.task.error(Failure("Cancelled", ""))
+    assert not panel.ui.uncertaintyBox.checked and logic.calls[-1] == ("hideUncertainty",)
 
 
 def _click(app: Any, x: int, y: int, button: str = "Left", to: tuple[int, int] | None = None, control: int = 0, view: str = "Red") -> None:
