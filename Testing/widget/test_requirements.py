@@ -192,6 +192,22 @@ def test_models_are_listed_added_and_deleted_without_pytorch(window, tmp_path, m
 
 
 
+def test_another_tools_model_is_listed_by_its_name_and_deleted_without_its_weights(window, tmp_path, monkeypatch):
+    from DiffSegLib import ModelFiles
+    from DiffSegCore.foreign_file import SUFFIX, ForeignModel, write_foreign
+
+    monkeypatch.setenv("DIFFSEG_MODELS", str(tmp_path))
+    weights = tmp_path / "net.pt"
+    weights.write_bytes(b"weights")
+    write_foreign(ForeignModel("theirs", "nnunet", str(tmp_path), {"net.pt": "0"}, ("liver",), (1,), {"modality": "CT"}, bytes=2_000_000),
+                  tmp_path / ("theirs" + SUFFIX))
+    (tmp_path / ("broken" + SUFFIX)).write_text("{")
+    model = ModelFiles.segmenting()[-1]
+    assert (model.name, model.title, model.modality, model.megabytes, model.clicks) == ("theirs", "theirs (nnU-Net)", "CT", 2.0, False)
+    ModelFiles.delete(model)
+    assert weights.is_file() and [each.name for each in ModelFiles.models()] == ["head-neck-ct"]
+
+
 def test_a_chosen_python_is_kept_and_the_next_worker_runs_there(window, frame):
     from DiffSegLib import WorkerPython
     from DiffSegLib.Widget import Widget
