@@ -25,8 +25,9 @@ from .model import Model, describe_model
 from .plain_values import box_of, grid_of, label_map, plain_box, plain_grid, plain_measured, plain_names, plain_organ
 from .progress import Progress, part, silent
 from .prompts import from_json, to_json
-from .registry import DEFAULT, click_model_names, find_model, load_click_model, load_model, model_rows
+from .registry import DEFAULT, click_model_names, find_model, load_click_model, model_rows
 from .segmenter import Prediction, Segmenter, usable_device
+from .segmentors import ForeignSegmenter, open_segmenter
 from .session import Edit, RefinementSession
 from .volume import LabelMap, Volume
 
@@ -53,7 +54,7 @@ class Engine:
         self._desk: Desk | None = None
         self._session: RefinementSession | None = None  # of the desk; None until somebody clicks
         self._clicking: tuple[Model, str] | None = None  # model, device
-        self._segmenter: tuple[tuple[Any, ...], Segmenter] | None = None  # the last one, and what it was made for
+        self._segmenter: tuple[tuple[Any, ...], Segmenter | ForeignSegmenter] | None = None  # the last one, and what it was made for
 
     def call(self, name: str, arguments: Mapping[str, Any], arrays: Mapping[str, np.ndarray], progress: Progress = silent) -> Answer:
         """The answer to one call: plain values, and arrays apart. Raises BadInput for what is asked wrongly, MemoryError, and
@@ -232,12 +233,12 @@ class Engine:
             self._session = _begun(None, desk, self._clicking, progress)
         return self._session
 
-    def _segmenter_of(self, model: str, device: str, refine: bool, progress: Progress) -> Segmenter:
+    def _segmenter_of(self, model: str, device: str, refine: bool, progress: Progress) -> Segmenter | ForeignSegmenter:
         path = find_model(model)
         wanted = (str(path), path.stat().st_mtime_ns if path.exists() else 0, device, refine)
         if self._segmenter is None or self._segmenter[0] != wanted:
             progress(0., "Loading the model")
-            self._segmenter = wanted, Segmenter(load_model(path), device, refine=refine)
+            self._segmenter = wanted, open_segmenter(path, device, refine=refine)
         return self._segmenter[1]
 
 

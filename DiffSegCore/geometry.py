@@ -215,6 +215,24 @@ class Geometry:
         before, after = (np.broadcast_to(np.asarray(n, dtype=int), 3) for n in (before, after))
         return self.crop(Box(tuple(-before), tuple(np.array(self.shape) + after)))
 
+    def turned(self, order: Sequence[int], flipped: Sequence[int] = ()) -> Geometry:
+        """The grid of `np.flip(array.transpose(order), flipped)`: the same voxels, other axes."""
+        shape = [self.shape[axis] for axis in order]
+        kji = np.eye(4)
+        for row, axis in enumerate(order):
+            sign = -1 if row in flipped else 1
+            kji[:3, row] = sign * np.eye(3)[axis]
+            kji[axis, 3] = shape[row] - 1 if sign < 0 else 0
+        return Geometry(tuple(shape), self._kji_to_ras @ kji @ _KJI_IJK)
+
+    def with_shape(self, shape: Sequence[int]) -> Geometry:
+        """As many voxels (K, J, I) as that between the same outer edges."""
+        scale = np.array(self.shape) / shape
+        matrix = self.ijk_to_ras.copy()
+        matrix[:3, :3] *= scale[::-1]
+        matrix[:3, 3] = self.to_ras((scale - 1) / 2)
+        return Geometry(tuple(shape), matrix)
+
     def straightened(self) -> Geometry:
         """This grid with axes at exact right angles, turned about its centre; itself if they are already.
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -14,9 +15,10 @@ from .catalogue import Entry, catalogue
 from .downloading import download
 from .errors import BadInput
 from .files import atomic, file_hash
+from .foreign_file import is_foreign, read_foreign
 from .model import load_model_file
 from .progress import Progress, part, silent
-from .registry import SUFFIX, model_files, own_folders
+from .registry import FOREIGN, SUFFIX, model_files, own_folders
 from .resources import resource
 
 
@@ -55,9 +57,9 @@ def install(source: str | Path, *, sha256: str | None = None, replace: bool = Fa
 
 
 def remove(name: str) -> Path:
-    """Delete a model of the user's own; returns the file that was. BadInput for one that ships with DiffSeg, or is not there."""
-    for folder in own_folders():
-        path = folder / f"{name}{SUFFIX}"
+    """Delete a model of the user's own, of another tool's only that it was added; returns the file that was. BadInput for one that ships with DiffSeg, or is not there."""
+    for folder, suffix in product(own_folders(), (SUFFIX, FOREIGN)):
+        path = folder / f"{name}{suffix}"
         if path.parent == folder and path.is_file():
             path.unlink()
             return path
@@ -81,7 +83,10 @@ def verify(name: str | None = None, progress: Progress = silent) -> tuple[Verdic
 
 def _problem(path: Path, entry: Entry | None) -> str:
     try:
-        load_model_file(path)
+        if is_foreign(path):
+            read_foreign(path).check()
+        else:
+            load_model_file(path)
     except BadInput as error:
         return str(error)
     if entry and path.parent == resource("Models") and file_hash(path) != entry.sha256:

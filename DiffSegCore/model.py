@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import BadInput
 from .files import atomic
+from .foreign_file import is_foreign, read_foreign
 from .networks import build
 from .organs import ORGANS
 from .preprocess import Preprocessing
@@ -46,9 +47,7 @@ class Model:
     @property
     def ids(self) -> tuple[int, ...]:
         """Label id of each organ: the organ table's, or 200, 201, ... for names of the user's own that aren't in it."""
-        own = [name for name in self.organs if name not in ORGANS]
-        return tuple(ORGANS[name].id if name in ORGANS else FIRST_OWN_ID + own.index(name) for name in self.organs)
-
+        return label_ids(self.organs)
 
     @property
     def channels(self) -> int:
@@ -60,6 +59,12 @@ class Model:
     def flat(self) -> bool:
         """Whether it reads planes, of a picture or of a volume, instead of volumes."""
         return self.window[0] == 1
+
+
+def label_ids(organs: Sequence[str]) -> tuple[int, ...]:
+    """The id that label files carry for each: the organ table's, or 200, 201, ... for names that aren't in it."""
+    own = [name for name in organs if name not in ORGANS]
+    return tuple(ORGANS[name].id if name in ORGANS else FIRST_OWN_ID + own.index(name) for name in organs)
 
 
 def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
@@ -76,6 +81,8 @@ def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
 def describe_model(path: str | Path) -> dict[str, Any]:
     """What the file says of itself, without reading its weights. BadInput where it isn't a DiffSeg model."""
     path = Path(path)
+    if is_foreign(path):
+        return read_foreign(path).describe()
     if not path.is_file():
         raise BadInput(f"model file {path} does not exist; `diffseg models` lists the ones that do")
     try:
@@ -91,6 +98,8 @@ def describe_model(path: str | Path) -> dict[str, Any]:
 def load_model_file(path: str | Path) -> Model:
     """Read a model, weights as float32 on the CPU, in evaluation mode. BadInput gives the reason where the file is damaged or doesn't fit."""
     described = describe_model(path)
+    if is_foreign(path):
+        raise BadInput(f"{path} is another tool's model: it segments, and its labels take clicks, but it is not loaded as a network of DiffSeg's.")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadInput
+from .foreign_file import SUFFIX as FOREIGN
 from .model import Model, describe_model, load_model_file
 from .resources import own_folders as own_folders, resource
 
@@ -13,8 +14,14 @@ DEFAULT = "head-neck-ct"
 
 
 def model_files() -> dict[str, Path]:
-    """Model name (the file's stem) -> file; the user's folder wins over a bundled model of the same name."""
-    return {path.stem: path for folder in (resource("Models"), *own_folders()) for path in sorted(folder.glob("*" + SUFFIX))}
+    """Model name -> file, its name with a suffix; the user's folder wins over a bundled model of the same name."""
+    folders = (resource("Models"), *own_folders())
+    return {name_of(path): path for folder in folders for suffix in (FOREIGN, SUFFIX) for path in sorted(folder.glob("*" + suffix))}
+
+
+def name_of(path: Path) -> str:
+    """The name of the model in a file, as it is listed and chosen."""
+    return path.name.removesuffix(FOREIGN).removesuffix(SUFFIX)
 
 
 def model_rows() -> list[dict[str, Any]]:
@@ -63,6 +70,8 @@ def _row(name: str, path: Path) -> dict[str, Any]:
     except BadInput as error:  # one broken file hides no other
         return {**place, "error": str(error)}
     card = described["card"]
+    if "bytes" in card:  # another tool's, whose weights lie elsewhere
+        place["megabytes"] = round(card["bytes"] / 1e6, 2)
     return {**place, "kind": described["architecture"].get("kind", ""), "clicks": "click" in card, "title": card.get("title", ""),
             "modality": described["preprocessing"]["modality"], "organs": described["organs"],
             "spacing_mm": described["preprocessing"]["spacing_mm"], "sha256": described["sha256"], "source": card.get("data", ""),

@@ -62,13 +62,13 @@ class Segmenter:
         are sentences about the volume or about how it had to be computed.
         """
         began = time.monotonic()
-        self._check(volume, box)
+        check_input(volume, self.model.channels, box)
         image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
         body = Box.whole(grid.shape) if self.model.flat else body_box(image, self.model.preprocessing.body_threshold)
         warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
         search = Box.whole(grid.shape) if body.is_empty else body
         if box is not None:
-            search = _on_grid(box, volume.geometry, grid)
+            search = on_grid(box, volume.geometry, grid)
         logits, shortage = self._logits(image, search, part(progress, 0.1, 0.4 if self.refines else 0.85))
         if self.refines:
             self._refine(image, logits, search, part(progress, 0.4, 0.85))
@@ -78,13 +78,6 @@ class Segmenter:
         doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
         progress(1.0, "Done")
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
-
-    def _check(self, volume: Volume, box: Box | None) -> None:
-        given, read = len(volume.array) if volume.array.ndim == 4 else 1, self.model.channels
-        if given != read:
-            raise BadInput(f"The image has {given} channels, the model reads {read}: choose " + ("one of them." if read == 1 else "another image."))
-        if box is not None and box.clip(volume.geometry.shape).is_empty:
-            raise BadInput(f"The box {box.start} to {box.stop} (K, J, I) is outside the volume of {volume.geometry.shape} voxels.")
 
     def _logits(self, image: Tensor, search: Box, progress: Progress) -> tuple[Tensor, tuple[str, ...]]:
         """Logits on the whole grid, and a warning where a GPU had to make do with smaller windows."""
@@ -124,6 +117,15 @@ class Segmenter:
         return LabelMap(table[channels], geometry, dict(zip(self.model.ids, self.model.organs)))
 
 
+def check_input(volume: Volume, channels: int, box: Box | None) -> None:
+    """BadInput for an image of another number of channels, or a box outside it."""
+    given = len(volume.array) if volume.array.ndim == 4 else 1
+    if given != channels:
+        raise BadInput(f"The image has {given} channels, the model reads {channels}: choose " + ("one of them." if channels == 1 else "another image."))
+    if box is not None and box.clip(volume.geometry.shape).is_empty:
+        raise BadInput(f"The box {box.start} to {box.stop} (K, J, I) is outside the volume of {volume.geometry.shape} voxels.")
+
+
 def usable_device(device: str | torch.device) -> torch.device:
     """The device of that name; "auto" is the fastest there is. BadInput where the machine has none of the kind."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -134,7 +136,7 @@ def usable_device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
-def _on_grid(box: Box, native: Geometry, grid: Geometry) -> Box:
+def on_grid(box: Box, native: Geometry, grid: Geometry) -> Box:
     """The voxels of the model grid whose centres the native box may reach."""
     low, high = np.array(box.clip(native.shape).start) - 0.5, np.array(box.clip(native.shape).stop) - 0.5
     corners = np.stack(np.meshgrid(*zip(low, high), indexing="ij"), -1).reshape(-1, 3)

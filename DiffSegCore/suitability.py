@@ -20,8 +20,16 @@ def concerns(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocess
     """
     if preprocessing.modality == volume.modality == "picture":  # no body in air, no millimetres
         return ()
-    return (*_modality(volume, preprocessing), *_coarse(volume, preprocessing), *_content(image, body, preprocessing),
+    plain = kind_concerns(volume, preprocessing)
+    if card.get("prepares_itself"):  # another tool's, whose values and grid are its own
+        return plain
+    return (*plain, *_content(image, body, preprocessing),
             *_field_of_view(image, preprocessing, card))
+
+
+def kind_concerns(volume: Volume, preprocessing: Preprocessing) -> tuple[str, ...]:
+    """What is seen without its voxels: another modality, thicker slices."""
+    return (*_modality(volume, preprocessing), *_coarse(volume, preprocessing))
 
 
 def _modality(volume: Volume, preprocessing: Preprocessing) -> Iterator[str]:

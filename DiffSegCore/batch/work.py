@@ -16,10 +16,11 @@ from ..data.sources import read_image, write_found
 from ..dicom import volume_of
 from ..errors import BadInput, Cancelled
 from ..files import naming
-from ..model import load_model_file
 from ..organ_volumes import organ_volumes
 from ..progress import Progress, part, silent
+from ..registry import name_of
 from ..segmenter import Prediction, Segmenter
+from ..segmentors import ForeignSegmenter, open_segmenter
 from ..volume import Volume
 from .cases import BatchCase
 
@@ -87,19 +88,20 @@ def _done(case: BatchCase, job: Job, progress: Progress) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _segmenter(path: str, sha256: str, device: str, threads: int | None) -> Segmenter:
+def _segmenter(path: str, sha256: str, device: str, threads: int | None) -> Segmenter | ForeignSegmenter:
     """Kept for the next case of this process."""
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    model = load_model_file(path)
+    segmenter = open_segmenter(path, device)
+    model = segmenter.model
     if model.sha256 != sha256:
         raise BadInput(f"The model file {path} on this machine is another one ({model.sha256[:12]}..., not {sha256[:12]}...); copy it here again.")
-    return Segmenter(model, device)
+    return segmenter
 
 
-def _read(case: BatchCase, segmenter: Segmenter) -> Volume:
+def _read(case: BatchCase, segmenter: Segmenter | ForeignSegmenter) -> Volume:
     if case.series is None:
         return read_image(case.source, channels=segmenter.model.channels, flat=segmenter.model.flat)
     with naming(case.name):
@@ -112,7 +114,7 @@ def _write(case: BatchCase, job: Job, volume: Volume, prediction: Prediction) ->
         if target.suffix == ".png":
             from ..pictures import save_picture
 
-            save_picture(path, volume, prediction.labels, title=case.name, note=f"DiffSeg, model {job.model.stem}. Not for clinical use.")
+            save_picture(path, volume, prediction.labels, title=case.name, note=f"DiffSeg, model {name_of(job.model)}. Not for clinical use.")
         else:
             write_found(prediction.labels, path)
 

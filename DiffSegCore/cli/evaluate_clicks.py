@@ -78,10 +78,10 @@ def _trials(args: argparse.Namespace, model: Any, progress: Any) -> list[Any]:
 def _segmenter(args: argparse.Namespace) -> Any:
     if args.start != "automatic":
         return None
-    from ..registry import DEFAULT, load_model
-    from ..segmenter import Segmenter
+    from ..registry import DEFAULT
+    from ..segmentors import open_segmenter
 
-    return Segmenter(load_model(args.segmentor or DEFAULT), args.device)
+    return open_segmenter(args.segmentor or DEFAULT, args.device)
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -30,12 +30,12 @@ def run(args: argparse.Namespace) -> None:
         from ..model import describe_model
         from ..progress import part
         from ..reading import read_labels, read_volume
-        from ..registry import find_model
+        from ..registry import find_model, name_of
 
         manifest: dict[str, Any] = {}
         if args.model is not None:
             path = find_model(args.model)
-            manifest["models"] = [{"name": path.stem, "sha256": describe_model(path)["sha256"]}]
+            manifest["models"] = [{"name": name_of(path), "sha256": describe_model(path)["sha256"]}]
         series = args.image if "dicomseg" in args.format else None
         if series is not None and not series.is_dir():
             raise BadInput(f"{series} is no folder; a DICOM SEG needs the folder of the DICOM series that was segmented.")

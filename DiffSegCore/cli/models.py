@@ -11,17 +11,23 @@ from ..errors import BadInput
 from .command import add_command
 from .terminal import bar
 
-_ACTIONS = ("list", "info", "install", "verify", "remove")
+_ACTIONS = ("list", "info", "install", "add", "verify", "remove")
 _NEEDS_ONE = ("info", "install", "remove")
+_KINDS = "nnunet, monai or torchscript"
 
 
 def add(commands: Any) -> None:
-    parser = add_command(commands, "models", "list, install, check and remove models", run,
+    parser = add_command(commands, "models", "list, install, add, check and remove models", run,
                          more="Models ship with DiffSeg or lie in the folders that the variable DIFFSEG_MODELS names, else in one in your home. "
-                              "Only `install` with a name or an address goes to the network.")
+                              "Only `install` with a name or an address goes to the network. `add` takes another tool's model, an nnU-Net v2 folder, a "
+                              "MONAI bundle's folder or a TorchScript file with its description, and leaves its weights where they are.")
     parser.add_argument("action", nargs="?", choices=_ACTIONS, default="list",
-                        help="list (default); info NAME; install NAME, ADDRESS or FILE; verify [NAME]; remove NAME")
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model's name; for install also an http(s) address or a file")
+                        help="list (default); info NAME; install NAME, ADDRESS or FILE; add KIND PATH; verify [NAME]; remove NAME")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"a model's name; for install also an http(s) address or a file; for add its kind: {_KINDS}")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="for add: where the model lies")
+    parser.add_argument("--name", help="what an added model is called; its folder's or file's name by default")
+    parser.add_argument("--modality", choices=("CT", "MR"), help="of an added model that does not say")
+    parser.add_argument("--trust", action="store_true", help="agree that an added model's own code runs: a MONAI bundle and a TorchScript file are programs")
     parser.add_argument("--sha256", metavar="HEX", help="of the file to install; it is refused if it has another")
     parser.add_argument("--replace", action="store_true", help="let install take the place of another model of the name")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -30,7 +36,11 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int | None:
     if args.model is None and args.action in _NEEDS_ONE:
         raise BadInput(f"Which model? Say `diffseg models {args.action} NAME`; `diffseg models` lists the names.")
-    return {"list": _list, "info": _info, "install": _install, "verify": _verify, "remove": _remove}[args.action](args)
+    if args.action == "add" and args.path is None:
+        raise BadInput(f"Which model? Say `diffseg models add KIND PATH`; KIND is {_KINDS}.")
+    if args.action != "add" and args.path is not None:
+        raise BadInput(f"`diffseg models {args.action}` takes one model, not {args.path!r} too.")
+    return {"list": _list, "info": _info, "install": _install, "add": _add, "verify": _verify, "remove": _remove}[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -68,6 +78,19 @@ def _install(args: argparse.Namespace) -> None:
     print(json.dumps({"name": path.stem, "file": str(path)}) if args.json else f"{path.stem} is installed: {path}")
 
 
+def _add(args: argparse.Namespace) -> None:
+    from ..foreign.adding import add_foreign
+    from ..foreign_file import read_foreign
+
+    with bar() as progress:
+        path = add_foreign(args.model, args.path, name=args.name, modality=args.modality or "", trust=args.trust, replace_old=args.replace, progress=progress)
+    model = read_foreign(path)
+    if args.json:
+        print(json.dumps({"name": model.name, "file": str(path), "organs": list(model.organs)}))
+    else:
+        print(f"{model.name} is added: {', '.join(model.organs)}\ndiffseg segment INPUT -o OUTPUT --model {model.name}")
+
+
 def _verify(args: argparse.Namespace) -> int:
     from ..installing import verify
 
@@ -84,7 +107,7 @@ def _remove(args: argparse.Namespace) -> None:
     from ..installing import remove
 
     path = remove(args.model)
-    print(json.dumps({"name": path.stem, "file": str(path)}) if args.json else f"{path} is removed.")
+    print(json.dumps({"name": args.model, "file": str(path)}) if args.json else f"{path} is removed.")
 
 
 def _text(row: dict[str, Any]) -> str:

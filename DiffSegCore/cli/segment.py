@@ -36,18 +36,17 @@ def run(args: argparse.Namespace) -> None:
     _check_places(args, outputs)
     with bar(quiet=args.quiet) as progress:  # first what may be refused, then what takes long
         from ..data.sources import read_image
-        from ..registry import DEFAULT, find_model, load_model
+        from ..registry import DEFAULT, find_model, name_of
+        from ..segmentors import open_segmenter
 
         model_file = find_model(args.model or DEFAULT)
         progress(0.0, "Loading the model")
-        model = load_model(model_file)
+        segmenter = open_segmenter(model_file, args.device)
         progress(0.02, "Reading the volume")
-        volume = read_image(args.input, series=args.series, channels=model.channels, flat=model.flat)
-        from ..segmenter import Segmenter
-
-        prediction = Segmenter(model, device=args.device).segment(volume, progress=part(progress, 0.1, 0.9))
+        volume = read_image(args.input, series=args.series, channels=segmenter.model.channels, flat=segmenter.model.flat)
+        prediction = segmenter.segment(volume, progress=part(progress, 0.1, 0.9))
         progress(0.9, "Writing")
-        _write(args, outputs, volume, prediction.labels, model_file.stem)
+        _write(args, outputs, volume, prediction.labels, name_of(model_file))
     if not args.quiet:
         _report(args, outputs, prediction)
 

@@ -22,7 +22,18 @@ def find_python(named: str | None = None) -> str:
     found = next((str(path) for path in _candidates() if path.is_file() and os.access(path, os.X_OK)), None) or shutil.which("PythonSlicer")
     if found is None:
         raise BadInput("No Python was found to run the worker with; name one.")
-    return found
+    return behind_launcher(found)
+
+
+def behind_launcher(python: str) -> str:
+    """The interpreter that Slicer's PythonSlicer would start; any other program as it is.
+
+    PythonSlicer is a launcher, a process of its own: to kill it leaves the interpreter running, and its standard input need not
+    arrive there. Inside Slicer the environment that it would set is there already.
+    """
+    path = Path(python)
+    real = path.with_name("python-real" + path.suffix)
+    return str(real) if path.stem in ("PythonSlicer", "SlicerPython") and real.is_file() else python
 
 
 def environment(named: str | None, given: Mapping[str, str] | None) -> dict[str, str]:

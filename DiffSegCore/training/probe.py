@@ -14,6 +14,7 @@ from ..data.cache import cached_cases
 from ..data.cases import Case, read_dataset
 from ..errors import BadInput
 from ..progress import Progress, part, silent
+from .folding import Fold
 from .head import mirror_pairs
 from .probe_bodies import BodyMaps
 from .probe_features import Scene
@@ -37,7 +38,7 @@ def run_probe(recipe: ProbeRecipe, wish: Wish, data: Path, out: Path, fabric: Fa
     record, wanted = out / "records" / f"{wish.name}.json", settings(recipe, wish, source.about, reading)
     if record.is_file():
         return _same(record, wanted)
-    splits = _scenes(recipe, source, data, out, bodies, part(progress, 0, .05))
+    splits = _scenes(recipe, source, data, out, bodies, wish.fold, part(progress, 0, .05))
     job = Job(recipe, source, reading or Reading(), wish.protocol, wish.seed, labelled_share(splits["train"], wish.labels, wish.seed),
               splits["validation"][:recipe.watched], mirror_pairs(recipe.organs), fabric, out / "runs" / wish.name, features or out / "features")
     job = job if reading else replace(job, reading=_chosen(job, splits, part(progress, .05, .2)))
@@ -79,10 +80,12 @@ def _same(record: Path, wanted: dict[str, Any]) -> Path:
     return record
 
 
-def _scenes(recipe: ProbeRecipe, source: Source, data: Path, out: Path, bodies: BodyMaps | None, progress: Progress) -> dict[str, list[Scene]]:
+def _scenes(recipe: ProbeRecipe, source: Source, data: Path, out: Path, bodies: BodyMaps | None, fold: Fold | None,
+            progress: Progress) -> dict[str, list[Scene]]:
     """Labelled cases of every split on the model grid, with coordinates where the encoder reads them."""
     dataset = read_dataset(data, label_file=recipe.label_file)
     splits = _labelled(dataset.cases, data)
+    splits = fold.of(splits) if fold else splits
     listed = [case for cases in splits.values() for case in cases]
     cases = cached_cases(listed, dataset.labels, recipe.organs, recipe.preprocessing, out / "cache", progress)
     told = bodies(cases) if source.wants_body else [None] * len(cases)

@@ -110,7 +110,7 @@ PROBE_COMPARABLE = ProbeRecipe(
     frozen=Budget(steps=45000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
     head_first=Budget(steps=15000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
     released=Budget(steps=30000, batch=5, learning_rate=3e-4, weight_decay=0., averaging=.999, validate_every=5000),
-    ran="not run: the data set was not at hand; a fold is a split of the data set given with --data, made with seed 42",
+    ran="not run: the data set was not at hand; the folds are --fold 1/5 to 5/5",
     cached=False, on_organ=.5, overlap=.5, watched=6, sweep_cases=6, sweep_steps=5000)
 
 PROBE_TRIAL = ProbeRecipe(

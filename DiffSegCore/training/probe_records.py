@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..files import atomic
+from .folding import Fold
 from .probe_reading import BESIDE, BODY, SUFFIX, TOLD, Reading
 from .probe_recipes import ProbeRecipe
 
@@ -19,7 +20,7 @@ PROTOCOLS = ("linear", "nonlinear", "finetune")
 class Wish:
     """Which probe: of which encoder (a model file, "random" or "scratch"), how, with which share of the labels, and which luck.
 
-    body: whether a guided encoder is "told" coordinates or "untold", or the probe gets them "beside" the features of any encoder.
+    fold: which part of the labelled cases validates, None for the data set's own split. body: whether a guided encoder is "told" coordinates or "untold", or the probe gets them "beside" the features of any encoder.
     """
 
     encoder: str
@@ -27,6 +28,7 @@ class Wish:
     labels: float = 1.
     seed: int = 0
     body: str = TOLD
+    fold: Fold | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -45,13 +47,13 @@ class Wish:
     @property
     def name(self) -> str:
         """Of the run's record and folder."""
-        return f"{Path(self.encoder).stem}{SUFFIX[self.body]}-{self.protocol}-{100 * self.labels:g}-{self.seed}"
+        return f"{Path(self.encoder).stem}{SUFFIX[self.body]}-{self.protocol}-{100 * self.labels:g}-{self.seed}{f'-fold-{self.fold.name}' if self.fold else ''}"
 
 
 def settings(recipe: ProbeRecipe, wish: Wish, encoder: dict[str, Any], reading: Reading | None) -> dict[str, Any]:
     """Everything that decides a run, as plain values: two runs with the same settings are the same run. reading: None if it is chosen."""
     values = {"recipe": asdict(recipe), "encoder": encoder, "protocol": wish.protocol, "labels": wish.labels, "seed": wish.seed,
-              "reading": reading and asdict(reading)}
+              "reading": reading and asdict(reading), **({"fold": asdict(wish.fold)} if wish.fold else {})}
     return json.loads(json.dumps(values))  # tuples become lists, as they'll be read
 
 

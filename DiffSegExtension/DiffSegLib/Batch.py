@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -80,6 +81,8 @@ def run() -> None:
         code = main(sys.argv[1:])
     except SystemExit as exit:  # argparse's word on wrong use and --help
         code = exit.code if isinstance(exit.code, int) else FAILED
+    except Exception:
+        traceback.print_exc()  # nobody else would: the application ends with the exit below
     finally:
         slicer = _application()
         if slicer is not None:

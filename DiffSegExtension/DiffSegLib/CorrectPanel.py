@@ -20,6 +20,8 @@ class CorrectPanel:
     def __init__(self, ui: Any, logic: Any, work: Any, onChanged: Callable[[], None]) -> None:
         self.ui, self._logic, self._work, self._onChanged = ui, logic, work, onChanged
         self._segment = self._name = ""
+        self._waiting: list[tuple[Stroke, str]] = []  # strokes with their segments, made before an earlier one was answered
+        self._asking = False
         self._clicks = ViewClicks(self.onStroke)
         self._connections = [
             (ui.acceptButton, "clicked(bool)", self.accept), (ui.rejectButton, "clicked(bool)", self.reject),
@@ -52,6 +54,8 @@ class CorrectPanel:
 
     def refresh(self) -> None:
         ui, free, pending = self.ui, not self._work.busy, self._logic.pending is not None
+        if free:  # what was stopped or refused takes the strokes that came after it along
+            self._waiting, self._asking = [], False
         ui.currentSegmentLabel.text = f"<b>{self._name}</b>" if self._segment else _("Select a segment above.")
         for tool in TOOLS:
             self._button(tool).enabled = bool(self._segment)
@@ -112,9 +116,20 @@ class CorrectPanel:
 
     def onStroke(self, stroke: Stroke) -> None:
         """A stroke in a view becomes a prompt; its answer joins the preview, so several may be given before it is accepted."""
-        self._work.run(lambda *calls: self._logic.prompt(stroke, self._segment, *calls), self._onPreview, bar=False)
+        if self._asking and self._work.busy:
+            self._waiting.append((stroke, self._segment))
+        else:
+            self._ask(stroke, self._segment)
+
+    def _ask(self, stroke: Stroke, segment: str) -> None:
+        self._asking = True
+        if not self._work.run(lambda *calls: self._logic.prompt(stroke, segment, *calls), self._onPreview, bar=False):
+            self._asking = False
 
     def _onPreview(self, _preview: Any) -> None:
+        self._asking = False
+        if self._waiting:
+            self._ask(*self._waiting.pop(0))
         self.refresh()
 
     def _showPreview(self) -> None:

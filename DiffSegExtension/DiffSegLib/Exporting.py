@@ -16,7 +16,7 @@ from .VolumeFrame import localGeometry
 
 def exporting(session: Any, measured: Sequence[MeasureRow], folder: str, formats: tuple[str, ...]) -> Chain:
     """A chain for Task; its result is the manifest's path. A pending preview is not exported, as the scene does not have it yet."""
-    yield from session.ready()
+    yield from session.ready(clicking=False)
     labels = SceneBridge.labelsOf(session.segmentationNode, session.volumeNode, known=session.mirror.labelIds)
     local = localGeometry(session.volumeNode)
     arguments = {

@@ -18,14 +18,17 @@ _AIR = -400  # HU: a CT has something below this
 _SAMPLE = 16  # voxels looked at along each axis
 
 
-def check(volumeNode: Any) -> tuple[str, str]:
-    """("green", "amber" or "red", a sentence): red where nothing can be done with it."""
+def check(volumeNode: Any, learntFrom: str = "") -> tuple[str, str]:
+    """("green", "amber" or "red", a sentence): red where nothing can be done with it.
+
+    learntFrom: the modality that the model was trained on, "" where that is not known.
+    """
     try:
         array, modality = SceneBridge.imageOf(volumeNode)
         geometry = VolumeFrame.of(volumeNode).geometry
     except BadInput as error:
         return "red", str(error)
-    concerns = list(_concerns(array, modality, geometry))
+    concerns = list(_concerns(array, modality, geometry, learntFrom))
     return ("amber" if concerns else "green"), " ".join([_described(modality, geometry), *concerns])
 
 
@@ -35,7 +38,9 @@ def _described(modality: str, geometry: Geometry) -> str:
     return f"{modality or 'Image'}, {i:.2g} x {j:.2g} x {k:.2g} mm, {size} voxels."
 
 
-def _concerns(array: np.ndarray, modality: str, geometry: Geometry) -> Iterator[str]:
+def _concerns(array: np.ndarray, modality: str, geometry: Geometry, learntFrom: str) -> Iterator[str]:
+    if modality and learntFrom and modality != learntFrom:
+        yield f"The model learnt from {learntFrom}, so its result will be wrong here; correcting by clicks may still work."
     if min(geometry.shape) < FEW:
         yield f"It has only {min(geometry.shape)} voxels along one axis; a volume is expected."
     if max(geometry.spacing) > COARSE_MM:
@@ -47,5 +52,5 @@ def _concerns(array: np.ndarray, modality: str, geometry: Geometry) -> Iterator[
         yield "It looks empty: all values looked at are the same."
     elif modality == "CT" and sample.min() > _AIR:
         yield "It shows no air, so the values may not be Hounsfield units."
-    if not modality:
+    if not modality and (learntFrom != "CT" or sample.min() > _AIR):  # air as dark as in a CT speaks for itself
         yield "The file does not say whether it is CT or MR."

@@ -21,14 +21,15 @@ class InputsPanel:
         self.ui, self._logic, self._work = ui, logic, work
         self._onSegmented, self._onInputs = onSegmented, onInputs
         self._restoring = False
+        self._modalities: dict[str, str] = {}  # model -> what it learnt from
         names = (_("Automatic"), _("Processor (CPU)"), _("NVIDIA graphics card"), _("Apple graphics (MPS)"))
         for name, device in zip(names, DEVICES):
             ui.deviceSelector.addItem(name, device)
         changed = "currentNodeChanged(vtkMRMLNode*)"
         self._connections = [
             (ui.volumeSelector, changed, self._onNode), (ui.segmentationSelector, changed, self._onNode),
-            (ui.modelSelector, "currentIndexChanged(int)", self._onChoice), (ui.deviceSelector, "currentIndexChanged(int)", self._onChoice),
-            (ui.segmentButton, "clicked(bool)", self._onSegment)]
+            (ui.modelSelector, "currentIndexChanged(int)", self._onChoice), (ui.clickModelSelector, "currentIndexChanged(int)", self._onChoice),
+            (ui.deviceSelector, "currentIndexChanged(int)", self._onChoice), (ui.segmentButton, "clicked(bool)", self._onSegment)]
         for widget, signal, slot in self._connections:
             widget.connect(signal, slot)
 
@@ -44,18 +45,32 @@ class InputsPanel:
     def segmentation(self) -> Any:
         return self.ui.segmentationSelector.currentNode()
 
-    def showModels(self, models: list[ModelFile]) -> None:
-        """List the models that segment on their own; keeps the choice where it still exists."""
-        before = self.ui.modelSelector.currentData
-        self._restoring = True
-        self.ui.modelSelector.clear()
-        for model in models:
-            self.ui.modelSelector.addItem(model.title, model.name)
-        self.ui.modelSelector.setCurrentIndex(max(0, self.ui.modelSelector.findData(before)))
+    def showModels(self, segmenting: list[ModelFile], clicking: list[ModelFile]) -> None:
+        """List the models that segment on their own, and those that answer clicks; keeps the choices where they still exist."""
+        self._restoring, self._modalities = True, {model.name: model.modality for model in segmenting}
+        for selector, models in ((self.ui.modelSelector, segmenting), (self.ui.clickModelSelector, clicking)):
+            before = selector.currentData
+            selector.clear()
+            for model in models:
+                selector.addItem(model.title, model.name)
+            if not models:
+                selector.addItem(_("None is installed: add one in Setup"), "")
+            selector.enabled = bool(models)
+            selector.setCurrentIndex(max(0, selector.findData(before)))
         self._restoring = False
+        self._tellLogic()
 
     def refresh(self) -> None:
-        self.ui.segmentButton.enabled = self.volume is not None and not self._work.busy
+        free = self.volume is not None and not self._work.busy
+        self.ui.segmentButton.enabled = free and bool(self.ui.modelSelector.currentData)
+        self.ui.addSegmentButton.enabled = free
+
+    def neededSegmentation(self) -> Any:
+        """The chosen one; where there is none, a new one of the volume's name, chosen from now on."""
+        if self.segmentation is None:
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{self.volume.GetName()} segmentation")
+            self.ui.segmentationSelector.setCurrentNode(node)
+        return self.segmentation
 
     def restore(self) -> None:
         """Take up what the scene says was chosen: after it was opened, or the module loaded anew."""
@@ -64,17 +79,20 @@ class InputsPanel:
         chosen, self._restoring = Parameters(slicer.mrmlScene), True
         self.ui.volumeSelector.setCurrentNode(chosen.volume)
         self.ui.segmentationSelector.setCurrentNode(chosen.segmentation)
-        for selector, value in ((self.ui.modelSelector, chosen.model), (self.ui.deviceSelector, chosen.device)):
+        choices = ((self.ui.modelSelector, chosen.model), (self.ui.clickModelSelector, chosen.clickModel), (self.ui.deviceSelector, chosen.device))
+        for selector, value in choices:
             if selector.findData(value) >= 0:
                 selector.setCurrentIndex(selector.findData(value))
         self._restoring = False
+        self._tellLogic()
 
     def chooseSomething(self) -> None:
-        """The first volume of the scene, where none is chosen: what most users mean."""
+        """The volume that the slices show, or the first of the scene, where none is chosen: what most users mean."""
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        images = [node for node in volumes if not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()]
+        images = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors() and node.GetImageData()]
         if self.volume is None and images:
-            self.ui.volumeSelector.setCurrentNode(images[0])
+            shown = {composite.GetBackgroundVolumeID() for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+            self.ui.volumeSelector.setCurrentNode(next((node for node in images if node.GetID() in shown), images[0]))
 
     def _onNode(self, _node: Any) -> None:
         self._remember()
@@ -83,22 +101,29 @@ class InputsPanel:
 
     def _onChoice(self, _index: int) -> None:
         self._remember()
+        self.check()
 
     def _remember(self) -> None:
         """For the clicks, and in the scene's parameter node; not while a scene is opened or closed, when selectors change by themselves."""
-        self._logic.device = self.ui.deviceSelector.currentData
+        self._tellLogic()
         if self._restoring or slicer.mrmlScene.IsBatchProcessing():
             return
         chosen = Parameters(slicer.mrmlScene)
         chosen.volume, chosen.segmentation = self.volume, self.segmentation
         chosen.model, chosen.device = self.ui.modelSelector.currentData or "", self.ui.deviceSelector.currentData
+        chosen.clickModel = self.ui.clickModelSelector.currentData or ""
+
+    def _tellLogic(self) -> None:
+        """Which model answers clicks, and where; the first is the worker's own choice, which needs no word and no second loading."""
+        self._logic.device = self.ui.deviceSelector.currentData
+        self._logic.clickModel = self.ui.clickModelSelector.currentData if self.ui.clickModelSelector.currentIndex > 0 else None
 
     def check(self) -> None:
         """Say whether the volume suits the model, in a sentence beside a traffic light."""
         if self.volume is None:
             level, text = "gray", _("Load a volume first: drag DICOM files or an image into the window.")
         else:
-            level, text = self._logic.inputCheck(self.volume)
+            level, text = self._logic.inputCheck(self.volume, self._modalities.get(self.ui.modelSelector.currentData, ""))
         self.ui.checkDot.setPixmap(Icons.dot(level))
         self.ui.checkLabel.text = text
         self.refresh()

@@ -68,9 +68,9 @@ class Logic:
 
     # the automatic result
 
-    def inputCheck(self, volumeNode: Any) -> tuple[str, str]:
-        """("green", "amber" or "red", a sentence), at once and without the worker."""
-        return InputCheck.check(volumeNode)
+    def inputCheck(self, volumeNode: Any, learntFrom: str = "") -> tuple[str, str]:
+        """("green", "amber" or "red", a sentence), at once and without the worker; learntFrom: the model's modality."""
+        return InputCheck.check(volumeNode, learntFrom)
 
     def segment(self, volumeNode: Any, segmentationNode: Any = None, model: str | None = None, device: str = "auto", *calls: Callable) -> Task:
         """Its result is the segmentation node, made where None was given."""

@@ -13,6 +13,7 @@ from .CorePath import ensureCore
 
 SUFFIX = ".safetensors"
 _KEY = "diffseg"
+_PARTS = ("refiner", "encoder", "denoiser", "coordinates")  # networks that give no organs on their own
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors itself allows no more
 
 
@@ -22,14 +23,16 @@ class ModelFile:
     name: str
     title: str
     modality: str
-    kind: str  # "organs" segments on its own; "refiner" answers clicks
+    kind: str  # of network
+    clicks: bool  # whether it answers clicks
     organs: tuple[str, ...]
     sha256: str
     bundled: bool
+    bytes: int
 
     @property
     def megabytes(self) -> float:
-        return self.path.stat().st_size / 1e6
+        return self.bytes / 1e6
 
 
 def folders() -> tuple[Path, ...]:
@@ -45,6 +48,7 @@ def models() -> list[ModelFile]:
     bundled, *own = folders()
     found = {}
     for folder in (bundled, *own):
+        found.update(_foreign(folder))
         for path in sorted(folder.glob("*" + SUFFIX)):
             described = _header(path)
             if described:
@@ -53,7 +57,12 @@ def models() -> list[ModelFile]:
 
 
 def segmenting() -> list[ModelFile]:
-    return [model for model in models() if model.kind != "refiner"]
+    return [model for model in models() if model.kind not in _PARTS]
+
+
+def clicking() -> list[ModelFile]:
+    """The first of them is what the worker takes where none is named."""
+    return [model for model in models() if model.clicks]
 
 
 def add(file: str | Path) -> Path:
@@ -90,4 +99,22 @@ def _header(path: Path) -> dict[str, Any]:
 def _model(path: Path, described: dict[str, Any], bundled: bool) -> ModelFile:
     card = described.get("card", {})
     return ModelFile(path, path.stem, card.get("title") or path.stem, described["preprocessing"]["modality"],
-                     described["architecture"]["kind"], tuple(described.get("organs", ())), described.get("sha256", ""), bundled)
+                     described["architecture"]["kind"], "click" in card, tuple(described.get("organs", ())), described.get("sha256", ""), bundled,
+                     path.stat().st_size)
+
+
+def _foreign(folder: Path) -> dict[str, ModelFile]:
+    """Other tools' models in a folder, by name: their small files say where the weights are, which stay there when one is deleted."""
+    from DiffSegCore.errors import BadInput
+    from DiffSegCore.foreign_file import SUFFIX as FOREIGN
+    from DiffSegCore.foreign_file import read_foreign
+
+    found = {}
+    for path in sorted(folder.glob("*" + FOREIGN)):
+        try:
+            model = read_foreign(path)
+        except BadInput:
+            continue
+        found[model.name] = ModelFile(path, model.name, model.card["title"], model.preprocessing.get("modality", ""), model.kind, False,
+                                      model.organs, model.sha256, False, model.bytes)
+    return found

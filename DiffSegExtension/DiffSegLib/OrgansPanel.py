@@ -15,18 +15,22 @@ _ID = 256  # Qt.UserRole, an int in every Qt
 
 
 class OrgansPanel:
-    def __init__(self, ui: Any, logic: Any, work: Any, onSelect: Callable[[str, str], None]) -> None:
-        self.ui, self._logic, self._work, self._onSelect = ui, logic, work, onSelect
+    """`onSelect(segment id, name)`: another segment is selected; `segmentation` gives the chosen one, made where there is none."""
+
+    def __init__(self, ui: Any, logic: Any, work: Any, onSelect: Callable[[str, str], None], segmentation: Callable[[], Any]) -> None:
+        self.ui, self._logic, self._work, self._onSelect, self._segmentation = ui, logic, work, onSelect, segmentation
         Tables.prepare(ui.organTable, 0)
         ui.organTable.setIconSize(qt.QSize(32, 14))
         ui.organTable.connect("itemSelectionChanged()", self._onSelection)
         ui.organTable.connect("itemChanged(QTableWidgetItem*)", self._onItem)
+        ui.addSegmentButton.connect("clicked(bool)", self._onAdd)
         ui.nextPlaceButton.connect("clicked(bool)", self.nextPlace)
         ui.uncertaintyBox.connect("toggled(bool)", self._onUncertainty)
 
     def close(self) -> None:
         self.ui.organTable.disconnect("itemSelectionChanged()", self._onSelection)
         self.ui.organTable.disconnect("itemChanged(QTableWidgetItem*)", self._onItem)
+        self.ui.addSegmentButton.disconnect("clicked(bool)", self._onAdd)
         self.ui.nextPlaceButton.disconnect("clicked(bool)", self.nextPlace)
         self.ui.uncertaintyBox.disconnect("toggled(bool)", self._onUncertainty)
 
@@ -71,6 +75,12 @@ class OrgansPanel:
             self._logic.setChecked(segment, item.checkState() == qt.Qt.Checked)
             self.refresh()
 
+    def _onAdd(self, _checked: bool) -> None:
+        self._segmentation()
+        segment = self._logic.addSegment("")
+        self.refresh()
+        self._select(segment)
+
     def nextPlace(self, _checked: bool = False) -> None:
         """Ask for the least certain place and move all views there."""
         if self.ui.nextPlaceButton.enabled:
@@ -93,5 +103,9 @@ class OrgansPanel:
     def _onUncertainty(self, shown: bool) -> None:
         if not shown:
             self._logic.hideUncertainty()
-        elif not self.current or not self._work.run(lambda *calls: self._logic.showUncertainty(self.current, *calls), lambda _volume: None):
-            self.ui.uncertaintyBox.checked = False
+        elif not self.current or not self._work.run(
+                lambda *calls: self._logic.showUncertainty(self.current, *calls), lambda _volume: None, onFail=self._untick):
+            self._untick()
+
+    def _untick(self) -> None:
+        self.ui.uncertaintyBox.checked = False

@@ -56,4 +56,5 @@ class Overlay:
 
     def _composites(self) -> list[Any]:
         nodes = self._scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
+        nodes.UnRegister(None)  # else the list would never be freed
         return [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]

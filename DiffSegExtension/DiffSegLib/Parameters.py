@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 MODULE = "DiffSeg"
-DEFAULTS: Mapping[str, str] = {"model": "", "device": "auto", "lockOthers": "true", "tool": "point"}
+DEFAULTS: Mapping[str, str] = {"model": "", "clickModel": "", "device": "auto", "lockOthers": "true", "tool": "point"}
 _VOLUME, _SEGMENTATION, _REGION = "InputVolume", "Segmentation", "Region"
 
 
@@ -54,6 +54,14 @@ class Parameters:
     @model.setter
     def model(self, name: str) -> None:
         self._set("model", name)
+
+    @property
+    def clickModel(self) -> str:
+        return self._get("clickModel")
+
+    @clickModel.setter
+    def clickModel(self, name: str) -> None:
+        self._set("clickModel", name)
 
     @property
     def device(self) -> str:

@@ -8,6 +8,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import PackageCheck
 from .PackageCheck import FOUND
@@ -57,7 +58,8 @@ def check(python: str = "", environment: dict[str, str] | None = None) -> tuple[
 
 def _asked(python: str, environment: dict[str, str] | None) -> list[dict[str, str]]:
     try:
-        done = subprocess.run([python, PackageCheck.__file__, *wanted()], env=environment, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run([python, PackageCheck.__file__, *wanted()], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=SECONDS, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))  # else a console flashes up on Windows
         return json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
         raise SetupError(f"{python} is no Python that answers: choose the python program of an environment, "
@@ -100,14 +102,11 @@ def _installTorch() -> None:
 
 
 def _installOthers(requirements: list[str]) -> None:
-    """With Slicer's own packaging where it exists (5.11 and later), which asks first; else with pip after our own question."""
+    """With Slicer's own installer where it exists (5.11 and later), which asks first; else with pip after our own question."""
     import slicer
 
-    try:
-        installer = importlib.import_module("slicer.packaging")
-    except ModuleNotFoundError:
-        installer = None
-    if hasattr(installer, "pip_ensure"):
+    installer = _slicersInstaller()
+    if installer is not None:
         from packaging.requirements import Requirement as Pip
 
         try:
@@ -118,6 +117,18 @@ def _installOthers(requirements: list[str]) -> None:
         _pip(requirements, [])
     else:
         raise SetupError("Nothing was installed: the question was answered with Cancel.")
+
+
+def _slicersInstaller() -> Any:
+    """The module that has `pip_ensure`: slicer.packaging at first, slicer.pydeps since; None in Slicer 5.10 and before."""
+    for name in ("slicer.pydeps", "slicer.packaging"):
+        try:
+            installer = importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+        if hasattr(installer, "pip_ensure"):
+            return installer
+    return None
 
 
 def _pip(requirements: list[str], options: list[str]) -> None:

@@ -59,10 +59,13 @@ class Session:
         self.mirror.begun(segmented)
         SessionState.forget(self.owner.scene, self.volumeNode, self.segmentationNode)
 
-    def ready(self, segmentId: str = "") -> Chain:
-        """The worker in step with the scene; where segments overlap, the voxels they share count as this one's."""
+    def ready(self, segmentId: str = "", clicking: bool = True) -> Chain:
+        """The worker in step with the scene; where segments overlap, the voxels they share count as this one's.
+
+        clicking: with the chosen model for clicks, which need not be there for anything else.
+        """
         self.mirror.hear()
-        if self._model != (self.owner.clickModel, self.owner.device):
+        if clicking and self._model != (self.owner.clickModel, self.owner.device):
             yield from self._chooseModel()
         if self.mirror.isStale:
             SceneBridge.prepare(self.segmentationNode, self.volumeNode)

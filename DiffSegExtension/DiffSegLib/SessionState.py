@@ -30,6 +30,7 @@ class Saved:
 def find(scene: Any, volumeNode: Any, segmentationNode: Any) -> Any:
     """The script node of these two, or None."""
     nodes = scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
+    nodes.UnRegister(None)  # else the list, and the nodes in it, would never be freed
     for node in (nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())):
         if node.GetModuleName() == MODULE and [node.GetNodeReference(role) for role in _ROLES] == [volumeNode, segmentationNode]:
             return node

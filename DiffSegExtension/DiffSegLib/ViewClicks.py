@@ -9,7 +9,8 @@ import vtk
 
 _PRIORITY = 10.0  # before the view's own interaction, which would zoom or change window and level
 _STILL = 3  # pixels: a hand that trembles still means one place
-_EVENTS = ("LeftButtonPressEvent", "RightButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent", "RightButtonReleaseEvent")
+_EVENTS = ("LeftButtonPressEvent", "RightButtonPressEvent", "LeftButtonDoubleClickEvent", "RightButtonDoubleClickEvent",
+           "MouseMoveEvent", "LeftButtonReleaseEvent", "RightButtonReleaseEvent")
 _COLORS = {True: (0.2, 0.9, 0.3), False: (1.0, 0.25, 0.2)}
 
 
@@ -40,7 +41,7 @@ class ViewClicks:
         self._tool = ""
         self._tags: list[tuple[View, int]] = []
         self._path: list[tuple[int, int]] = []
-        self._belongs = True
+        self._belongs, self._doubled = True, False
         self._trace: vtk.vtkActor2D | None = None
 
     @property
@@ -60,7 +61,7 @@ class ViewClicks:
             view.interactor.RemoveObserver(tag)
             if self._trace is not None:
                 self._draw(view, ())
-        self._tags, self._path, self._tool = [], [], ""
+        self._tags, self._path, self._tool, self._doubled = [], [], "", False
 
     def _onEvent(self, view: View, event: str) -> None:
         if event.endswith("PressEvent"):
@@ -68,6 +69,10 @@ class ViewClicks:
                 return
             self._belongs = self.inside == (event.startswith("Left") and not view.interactor.GetControlKey())
             self._path = [view.interactor.GetEventPosition()]
+        elif event.endswith("DoubleClickEvent"):  # the same place again says nothing new, and Slicer would maximize the view
+            self._doubled = True
+        elif self._doubled and event.endswith("ReleaseEvent"):
+            self._doubled = False
         elif not self._path:
             return
         elif event == "MouseMoveEvent":

@@ -23,7 +23,7 @@ class Widget(VTKObservationMixin):
 
     def __init__(self, layout: Any, uiFile: str, logic: Any = None) -> None:
         super().__init__()
-        self.logic, self._closed = logic or WorkerPython.newLogic(), False
+        self.logic, self._closed, self._open = logic or WorkerPython.newLogic(), False, False
         self.logic.later = self._later
         self._root = slicer.util.loadUI(uiFile)
         layout.addWidget(self._root)
@@ -32,11 +32,11 @@ class Widget(VTKObservationMixin):
         self.setup = SetupPanel(self.ui, self.work, self._onSetup)
         self.inputs = InputsPanel(self.ui, self.logic, self.work, self.refresh, self._onInputs)
         self.correct = CorrectPanel(self.ui, self.logic, self.work, self.refresh)
-        self.organs = OrgansPanel(self.ui, self.logic, self.work, self.correct.select)
+        self.organs = OrgansPanel(self.ui, self.logic, self.work, self.correct.select, self.inputs.neededSegmentation)
         self.measure = MeasurePanel(self.ui, self.logic, self.work)
         self.shortcuts = Shortcuts(self._actions())
         self.work.onChange, self.work.isReady = self.refresh, self.setup.makeReady
-        self.inputs.showModels(ModelFiles.segmenting())
+        self.inputs.showModels(ModelFiles.segmenting(), ModelFiles.clicking())
         self._followScene()
         # Last: the selectors say at once which nodes there are.
         self._root.setMRMLScene(slicer.mrmlScene)
@@ -56,6 +56,7 @@ class Widget(VTKObservationMixin):
 
     def enter(self) -> None:
         """The module was opened: keys work, and what is missing is said."""
+        self._open = True
         self.shortcuts.start()
         if not self.setup.requirements:
             self.setup.check()
@@ -65,6 +66,7 @@ class Widget(VTKObservationMixin):
 
     def exit(self) -> None:
         """Another module was opened: keys and mouse are its own. A preview waits for the return."""
+        self._open = False
         self.shortcuts.stop()
         self.correct.putAway()
 
@@ -95,7 +97,7 @@ class Widget(VTKObservationMixin):
     def _onSetup(self) -> None:
         """Another Python or other models: the next task starts a worker there."""
         self.logic.useWorker(*WorkerPython.command())
-        self.inputs.showModels(ModelFiles.segmenting())
+        self.inputs.showModels(ModelFiles.segmenting(), ModelFiles.clicking())
         self.inputs.check()
 
     # the scene
@@ -105,6 +107,12 @@ class Widget(VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStart)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneEnd)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEnd)
+        self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
+
+    def _onNodeAdded(self, _scene: Any, _event: Any) -> None:
+        """A volume loaded while the module is open and has none is taken, once all of it is there."""
+        if self._open and self.inputs.volume is None:
+            self._later(self.inputs.chooseSomething)
 
     def _onSceneStart(self, _scene: Any, _event: Any) -> None:
         self.work.cancel()

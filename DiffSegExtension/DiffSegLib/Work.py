@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from . import Messages
 
 _TICK_MS = 25
+_SHORT_S = 0.7  # what takes no longer needs no bar
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +25,8 @@ class Work:
         self.onChange: Callable[[], None] = lambda: None
         self.isReady: Callable[[], bool] = lambda: True  # asked before a task starts
         self._task: Any = None
-        self._started, self._problem = 0.0, ("", "")
+        self._onFail: Callable[[], None] = lambda: None
+        self._started, self._barFrom, self._problem = 0.0, 0.0, ("", "")
         self._timer = qt.QTimer()
         self._timer.setInterval(_TICK_MS)
         self._timer.connect("timeout()", self._onTick)
@@ -46,10 +48,11 @@ class Work:
     def busy(self) -> bool:
         return self._task is not None
 
-    def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True) -> bool:
+    def run(self, start: Callable[..., Any], onDone: Callable[[Any], None], *, bar: bool = True, onFail: Callable[[], None] = lambda: None) -> bool:
         """Start `start(onProgress, onDone, onError)`, a call of the logic; False where another task is running or something is missing.
 
-        bar: show the progress bar; a click is too short for one.
+        bar: show the progress bar at once; a click is too short for one, unless the worker has to be started or to read the volume first.
+        onFail: called after an error or Cancel was told to the user.
         """
         if self.busy:
             self.say("Busy", "")
@@ -58,9 +61,8 @@ class Work:
             self.say("Setup", "")
             return False
         self.ui.messageRow.visible = False
-        self._started = time.monotonic()
+        self._started, self._barFrom, self._onFail = time.monotonic(), 0.0 if bar else _SHORT_S, onFail
         self._show(0.0, "")
-        self.ui.progressRow.visible = bar
         self._task = _STARTING  # a task that ends within `start` has ended when `start` returns
         try:
             task = start(self._onProgress, lambda result: self._end(onDone, result), self._onError)
@@ -93,8 +95,10 @@ class Work:
         self._show(fraction, stage)
 
     def _show(self, fraction: float, stage: str) -> None:
+        elapsed = time.monotonic() - self._started
         self.ui.progressBar.value = round(1000 * fraction)
-        self.ui.stageLabel.text = stage + timeLeft(fraction, time.monotonic() - self._started)
+        self.ui.stageLabel.text = stage + timeLeft(fraction, elapsed)
+        self.ui.progressRow.visible = elapsed >= self._barFrom
 
     def _end(self, onDone: Callable[[Any], None], result: Any) -> None:
         self._stop()
@@ -107,6 +111,7 @@ class Work:
         if kind == "Unexpected":
             _log.error("A task failed", exc_info=error)  # for Slicer's error log; a user needs a sentence
         self.say(kind, "" if kind == "Unexpected" else str(error))
+        self._onFail()
         self.onChange()
 
     def _stop(self) -> None:

@@ -25,19 +25,22 @@ def choose(python: str) -> None:
 def command() -> tuple[str, dict[str, str]]:
     """(program, environment) of the worker's Python.
 
-    Slicer's own is PythonSlicer, as sys.executable is empty inside the application. Another Python gets the environment from before
-    Slicer started: Slicer's PYTHONHOME, PYTHONPATH and library paths would break it.
+    Slicer's own is the one behind PythonSlicer, as sys.executable is empty inside the application, or that launcher. Another Python
+    gets the environment from before Slicer started: Slicer's PYTHONHOME, PYTHONPATH and library paths would break it.
     """
     import slicer
 
     from . import ModelFiles
-    from .CorePath import coreFolder
+    from .CorePath import coreFolder, ensureCore
+
+    ensureCore()
+    from DiffSegCore.service.pythons import behind_launcher
 
     python = chosen()
     environment = slicer.util.startupEnvironment() if python else dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(coreFolder()), environment.get("PYTHONPATH"))))
     environment.setdefault("DIFFSEG_MODELS", os.pathsep.join(map(str, ModelFiles.folders()[1:])))
-    return python or shutil.which("PythonSlicer") or sys.executable, environment
+    return python or behind_launcher(shutil.which("PythonSlicer") or sys.executable), environment
 
 
 def newLogic():

@@ -518,6 +518,11 @@ def test_the_input_line_says_what_the_volume_is(logic, volume, scene, addVolume)
     ct = addVolume(np.random.default_rng(0).integers(-1000, 1000, (20, 20, 20)).astype(np.int16), np.eye(4))
     assert logic.inputCheck(ct)[0] == "green"
     assert logic.inputCheck(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))[0] == "red"
+    assert logic.inputCheck(ct, "CT")[0] == "green"
+    level, text = logic.inputCheck(ct, "MR")
+    assert level == "amber" and "learnt from MR" in text
+    ct.SetAttribute("DICOM.Modality", None)
+    assert logic.inputCheck(ct, "CT")[0] == "green" and "does not say" in logic.inputCheck(ct)[1]
 
 
 def test_a_new_segment_leaves_earlier_steps_to_undo(logic, volume, service, segmented):
@@ -552,6 +557,14 @@ def test_export_hands_on_what_the_scene_shows_on_the_files_own_grid(logic, volum
     np.testing.assert_allclose(written["ijk_to_ras"], geometry.ijk_to_ras)
     said = json.loads(Path(manifest).read_text())
     assert said["checked"] == ["brainstem"] and said["names"] == {"1": "brainstem", "5": "esophagus"} and len(said["measured"]) == 2
+
+
+def test_exporting_asks_for_no_model_for_clicks(logic, segmented, service, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(logic, "ask", lambda name, *rest: asked.append(name) or Logic.ask(logic, name, *rest))
+    logic.device = "cpu"
+    logic.export(tmp_path / "out", ("seg.nrrd",)).wait(SOON)
+    assert "click_model" not in asked and "export" in asked
 
 
 def test_dicom_seg_of_a_volume_without_dicom_files_is_refused_with_the_way_out(logic, volume, segmented, tmp_path):

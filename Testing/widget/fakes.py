@@ -60,8 +60,10 @@ class FakeLogic:
     check: tuple[str, str] = ("green", "CT, 0.8 x 0.8 x 1.5 mm, head and neck: suitable.")
     closed: bool = False
     warnings: tuple[str, ...] = ()
+    clickModel: str | None = None
+    device: str = "auto"
 
-    def inputCheck(self, volume: Any, model: str = "") -> tuple[str, str]:
+    def inputCheck(self, volume: Any, learntFrom: str = "") -> tuple[str, str]:
         return self.check
 
     def beginSession(self, volume: Any, segmentation: Any) -> None:

@@ -51,6 +51,11 @@ def test_a_package_is_found_missing_too_old_or_broken(check, site):
     assert "torch_cpu.so" in check("half>=2")["detail"]
 
 
+def test_tests_that_slicer_does_not_ship_are_no_loss(check, site):
+    put(site, "trimmed", "2.6.0", lost=("test/__init__.py", "core/test/data.so"))
+    assert check("trimmed>=2.4")["state"] == "found"
+
+
 @pytest.mark.parametrize("version, wanted, fits", [
     ("2.10.1", ">=2.4", True), ("1.6", ">=1.5,<1.7", True), ("1.7.0", ">=1.5,<1.7", False), ("2.13.0+cpu", "==2.13", True), ("3.0rc1", ">=3", True)])
 def test_versions_are_compared_by_their_numbers(window, version, wanted, fits):
@@ -82,7 +87,8 @@ def installed(window: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(slicer.util, "pip_install", asked.append)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or True)
     monkeypatch.setattr(slicer.util, "WaitCursor", contextlib.nullcontext)
-    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    for name in ("slicer.packaging", "slicer.pydeps"):
+        monkeypatch.setitem(sys.modules, name, None)
     return asked
 
 
@@ -108,11 +114,12 @@ def test_pytorch_is_asked_for_in_the_versions_that_work_and_half_a_torch_is_noti
     assert installed == [{"askConfirmation": True, "torchVersionRequirement": ">=2.4"}]
 
 
-def test_slicers_own_installer_is_used_where_it_exists(installed, monkeypatch):
+@pytest.mark.parametrize("name", ["slicer.packaging", "slicer.pydeps"])
+def test_slicers_own_installer_is_used_where_it_exists(installed, monkeypatch, name):
     from DiffSegLib.Requirements import install
 
     ensured: list[Any] = []
-    monkeypatch.setitem(sys.modules, "slicer.packaging", types.SimpleNamespace(
+    monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(
         pip_ensure=lambda requirements, requester: ensured.append(([str(each) for each in requirements], requester))))
     install(missing("monai", "tqdm"))
     assert ensured == [(["monai>=1", "tqdm>=1"], "DiffSeg")] and not installed
@@ -185,6 +192,22 @@ def test_models_are_listed_added_and_deleted_without_pytorch(window, tmp_path, m
 
 
 
+def test_another_tools_model_is_listed_by_its_name_and_deleted_without_its_weights(window, tmp_path, monkeypatch):
+    from DiffSegLib import ModelFiles
+    from DiffSegCore.foreign_file import SUFFIX, ForeignModel, write_foreign
+
+    monkeypatch.setenv("DIFFSEG_MODELS", str(tmp_path))
+    weights = tmp_path / "net.pt"
+    weights.write_bytes(b"weights")
+    write_foreign(ForeignModel("theirs", "nnunet", str(tmp_path), {"net.pt": "0"}, ("liver",), (1,), {"modality": "CT"}, bytes=2_000_000),
+                  tmp_path / ("theirs" + SUFFIX))
+    (tmp_path / ("broken" + SUFFIX)).write_text("{")
+    model = ModelFiles.segmenting()[-1]
+    assert (model.name, model.title, model.modality, model.megabytes, model.clicks) == ("theirs", "theirs (nnU-Net)", "CT", 2.0, False)
+    ModelFiles.delete(model)
+    assert weights.is_file() and [each.name for each in ModelFiles.models()] == ["head-neck-ct"]
+
+
 def test_a_chosen_python_is_kept_and_the_next_worker_runs_there(window, frame):
     from DiffSegLib import WorkerPython
     from DiffSegLib.Widget import Widget
@@ -198,3 +221,17 @@ def test_a_chosen_python_is_kept_and_the_next_worker_runs_there(window, frame):
     assert panel.logic.calls[-1] == ("useWorker", sys.executable)
     assert not panel.ui.installButton.enabled, "what another Python lacks is installed there"
     panel.close()
+
+
+def test_slicers_own_worker_runs_in_the_interpreter_behind_the_launcher(window, tmp_path, monkeypatch):
+    from DiffSegLib import WorkerPython
+
+    launcher, real = tmp_path / "PythonSlicer", tmp_path / "python-real"
+    for file in (launcher, real):
+        file.write_text("")
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "")
+    assert WorkerPython.command()[0] == str(real), "killing the launcher would leave the worker behind"
+    real.unlink()
+    assert WorkerPython.command()[0] == str(launcher), "a build of Slicer has no such file"

@@ -50,6 +50,24 @@ def test_a_chosen_volume_is_checked_and_can_be_segmented(panel, withVolume):
     assert panel.ui.segmentButton.enabled
 
 
+def test_the_volume_in_the_slices_is_taken_when_the_module_opens(panel, scene, addVolume):
+    addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), "Scout")
+    shown = addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), "CT")
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetBackgroundVolumeID(shown.GetID())
+    panel.enter()
+    assert panel.inputs.volume is shown
+
+
+def test_a_volume_that_is_loaded_while_the_module_is_open_is_taken_if_none_was_chosen(panel, addVolume, spin):
+    panel.enter()
+    first = addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    spin(lambda: panel.inputs.volume is first)
+    addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    spin(lambda: True)
+    assert panel.inputs.volume is first
+
+
 def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, withVolume, logic):
     panel.ui.segmentButton.click()
     assert logic.calls[-1] == ("segment", "head-neck-ct", "auto")
@@ -97,6 +115,13 @@ def test_the_next_place_moves_the_views_and_selects_its_segment(panel, logic):
     logic.task.done(Place((1.0, 2.0, 3.0), "b", "Mandible: its samples differ by 3 ml here."))
     assert panel.organs.current == "b"
     assert "3 ml" in panel.ui.placeLabel.text
+
+
+def test_an_uncertainty_that_could_not_be_shown_is_not_ticked(panel, logic):
+    panel.refresh()
+    panel.ui.uncertaintyBox.checked = True
+    logic.task.error(Failure("Cancelled", ""))
+    assert not panel.ui.uncertaintyBox.checked and logic.calls[-1] == ("hideUncertainty",)
 
 
 def _click(app: Any, x: int, y: int, button: str = "Left", to: tuple[int, int] | None = None, control: int = 0, view: str = "Red") -> None:
@@ -176,6 +201,21 @@ def test_while_a_tool_is_used_the_view_does_not_see_the_mouse(panel, window):
     assert seen == [1]
 
 
+@pytest.mark.parametrize("button", ["Left", "Right"])
+def test_a_double_click_is_one_prompt_and_leaves_the_view_as_it_is(panel, window, logic, button):
+    seen = []
+    interactor = window.layoutManager().sliceWidget("Red").sliceView().interactor()
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    for event in ("PressEvent", "ReleaseEvent", "DoubleClickEvent"):
+        interactor.AddObserver(f"{button}Button{event}", lambda *_: seen.append(1), 0.0)
+    for event in ("PressEvent", "ReleaseEvent", "DoubleClickEvent", "ReleaseEvent"):
+        interactor.InvokeEvent(f"{button}Button{event}")
+    assert not seen and [call[0] for call in logic.calls].count("prompt") == 1
+    interactor.InvokeEvent(f"{button}ButtonReleaseEvent")
+    assert seen == [1], "a release that is not ours is Slicer's"
+
+
 def test_a_preview_says_its_millilitres_and_is_accepted_or_dropped(panel, window, logic):
     panel.refresh()
     panel.ui.pointButton.checked = True
@@ -191,6 +231,55 @@ def test_a_preview_says_its_millilitres_and_is_accepted_or_dropped(panel, window
     assert panel.ui.undoButton.enabled
     panel.ui.undoButton.click()
     assert panel.ui.redoButton.enabled and not panel.ui.undoButton.enabled
+
+
+def test_a_quick_hand_is_heard_and_what_was_stopped_takes_later_strokes_along(panel, window, logic):
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    for x in (100, 150, 200):
+        _click(window, x, 100)
+    asked = lambda: [call[0] for call in logic.calls].count("prompt")  # noqa: E731
+    assert asked() == 1 and panel.ui.messageRow.isHidden()
+    logic.task.done(Pending(1, 1))
+    assert asked() == 2
+    logic.task.error(Failure("Cancelled", ""))
+    assert asked() == 2 and not panel.work.busy
+    _click(window, 100, 100)
+    assert asked() == 3
+
+
+def test_a_click_that_takes_long_shows_how_far_it_is_and_cancel(panel, window, logic, monkeypatch):
+    from DiffSegLib import Work
+
+    panel.refresh()
+    panel.ui.pointButton.checked = True
+    _click(window, 150, 100)
+    logic.task.progress(0.1, "Starting the worker")
+    assert panel.ui.progressRow.isHidden()
+    monkeypatch.setattr(Work.time, "monotonic", lambda: panel.work._started + 1)
+    logic.task.progress(0.2, "Preparing the volume for clicks")
+    assert not panel.ui.progressRow.isHidden() and panel.ui.stageLabel.text.startswith("Preparing")
+
+
+def test_without_a_model_for_clicks_the_inputs_say_so(panel, logic):
+    assert not panel.ui.clickModelSelector.enabled and "Setup" in panel.ui.clickModelSelector.currentText
+    assert logic.clickModel is None
+
+
+def test_another_model_for_clicks_is_chosen_by_its_name_and_kept_in_the_scene(panel, logic, scene):
+    from dataclasses import replace
+
+    from DiffSegLib import ModelFiles
+    from DiffSegLib.Parameters import Parameters
+
+    one, = ModelFiles.segmenting()
+    clicking = [replace(one, name=name, title=name.title(), clicks=True) for name in ("first", "second")]
+    panel.inputs.showModels([one], clicking)
+    assert panel.ui.clickModelSelector.enabled and logic.clickModel is None, "the first is the worker's own choice"
+    panel.ui.clickModelSelector.setCurrentIndex(1)
+    assert logic.clickModel == "second" == Parameters(scene).clickModel
+    panel.inputs.showModels([one], clicking[:1])
+    assert logic.clickModel is None
 
 
 def test_one_prompt_of_several_can_be_removed(panel, logic):

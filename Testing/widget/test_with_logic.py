@@ -82,6 +82,21 @@ def test_a_click_is_previewed_and_only_accepting_it_changes_the_segment(panel, w
     assert voxels(segmented, segment).sum() == before + 27
 
 
+def test_a_segment_of_ones_own_is_added_and_clicked_into_without_any_automatic_result(panel, window, volume, spin):
+    assert not panel.ui.addSegmentButton.enabled
+    panel.ui.volumeSelector.setCurrentNode(volume)
+    panel.ui.addSegmentButton.click()
+    segment, node = panel.organs.current, panel.inputs.segmentation
+    assert segment and node.GetName() == "CT segmentation"
+    panel.ui.addSegmentButton.click()
+    assert panel.organs.current != segment and panel.inputs.segmentation is node
+    panel.ui.pointButton.checked = True
+    _click(window, 100, 60)
+    spin(lambda: not panel.work.busy)
+    panel.ui.acceptButton.click()
+    assert voxels(node, panel.organs.current).sum() == 27
+
+
 def test_a_rejected_click_leaves_everything_as_it_was(panel, window, segmented, spin):
     before = voxels(segmented, panel.organs.current)
     panel.ui.pointButton.checked = True

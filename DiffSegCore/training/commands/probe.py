@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", required=True, choices=("linear", "nonlinear", "finetune"))
     parser.add_argument("--labels", type=float, default=1., metavar="SHARE", help="share of the labelled training cases, e.g. 0.1")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the head, the order of patches and the draw of cases")
+    parser.add_argument("--fold", metavar="K/N", help="validate with the K-th of N parts of the labelled cases, e.g. 1/5, instead of the data set's own split")
     parser.add_argument("--log-snr", type=float, metavar="X", help="noise level to read at, instead of the one that validates best")
     parser.add_argument("--coordinates", type=Path, metavar="FILE", help="a model of `diffseg train body`, where coordinates are read")
     parser.add_argument("--body", choices=("told", "untold", "beside"), default="told",
@@ -31,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
     """Probe as the arguments say; the run record, in the first of several processes, nothing in the others."""
     fabric = machine.start(args)
+    from ..folding import Fold
     from ..probe import run_probe
     from ..probe_bodies import BodyMaps
     from ..probe_reading import Reading
     from ..probe_recipes import probe_recipe
     from ..probe_records import Wish
 
-    wish = Wish(args.encoder, args.protocol, args.labels, args.seed, args.body)
+    wish = Wish(args.encoder, args.protocol, args.labels, args.seed, args.body, Fold.parsed(args.fold) if args.fold else None)
     recipe = probe_recipe(args.recipe)
     if args.steps:
         recipe = replace(recipe, **{stage: _shortened(getattr(recipe, stage), args.steps) for stage in ("frozen", "head_first", "released")})
