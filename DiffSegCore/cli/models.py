@@ -116,12 +116,19 @@ def _text(row: dict[str, Any]) -> str:
     spacing = " x ".join(f"{mm:g}" for mm in reversed(row["spacing_mm"]))
     return "\n".join((
         f"{row['name']}: {row['title']}",
-        f"  {row['modality']}, {spacing} mm, {len(row['organs'])} organs, {row['megabytes']:.1f} MB, SHA-256 {row['sha256'][:16]}...",
-        f"  organs   {', '.join(row['organs'])}",
+        f"  {row['modality']}, {spacing} mm, {_names(row)}, {row['megabytes']:.1f} MB, SHA-256 {row['sha256'][:16]}...",
+        *([f"  organs   {', '.join(row['organs'])}"] if row["organs"] else []),
         f"  source   {row['source'] or 'not stated'}",
         f"  licence  {row['licence'] or 'not stated'}",
         f"  Dice     {_dice(row['dice'])}",
     ))
+
+
+def _names(row: dict[str, Any]) -> str:
+    """What a model gives a name to; one without organs is of another kind."""
+    if row["organs"]:
+        return f"{len(row['organs'])} organs"
+    return "any structure that is clicked" if row.get("clicks") else f"names no organs ({row.get('kind') or 'unknown kind'})"
 
 
 def _dice(measured: Any) -> str:
