@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [each for each in terminalreporter.stats.get("skipped", ()) if "shared_data" in each.keywords]
+    skipped = [each for each in terminalreporter.stats.get("skipped", ()) if "shared_data" in getattr(each, "keywords", ())]
     if skipped:
         terminalreporter.section("REAL DATA NOT FOUND", sep="!", red=True, bold=True)
         terminalreporter.line(f"{len(skipped)} tests on real volumes did not run. Put the data at {BESIDE} or set DIFFSEG_DATA.")
