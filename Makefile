@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test
 
 # The module for 3D Slicer without the application: MRML from slicer-core, its window over PySide6.
 slicer-test: $(VENV)/.installed-test,slicer-dev
-	QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS) Testing/scene Testing/widget
+	QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS) Testing/scene Testing/widget Testing/core/test_segnrrd.py
 
 bench: $(VENV)/.installed-bench
 	$(VENV)/bin/python -m Testing.benchmarks

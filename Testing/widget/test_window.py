@@ -262,6 +262,9 @@ def test_a_click_that_takes_long_shows_how_far_it_is_and_cancel(panel, window, l
 
 
 def test_without_a_model_for_clicks_the_inputs_say_so(panel, logic):
+    from DiffSegLib import ModelFiles
+
+    panel.inputs.showModels(ModelFiles.segmenting(), [])
     assert not panel.ui.clickModelSelector.enabled and "Setup" in panel.ui.clickModelSelector.currentText
     assert logic.clickModel is None
 
