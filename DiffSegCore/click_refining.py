@@ -6,12 +6,14 @@ condition the chain on it, not to overrule it (METHODS B3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Sequence
 
 import torch
 from torch import Tensor
 
 from .crops import IMAGE_CHANNELS
+from .decision import dice_cut
 from .diffusion import REDRAW, VoxelFields, levels
 from .diffusion.mask import MaskDiffusion
 from .errors import BadInput
@@ -30,6 +32,16 @@ class Look:
     chances: Tensor
     entropy: Tensor
     information: Tensor
+
+    @cached_property
+    def cut(self) -> float:
+        """From which chance on a voxel belongs to the object."""
+        return dice_cut(self.chances)
+
+    @property
+    def mask(self) -> Tensor:
+        """bool (k, j, i)."""
+        return self.chances >= self.cut
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from .geometry import Box, Geometry
 from .looking import Seen, Sight
 from .marks import core, mark, span
 from .progress import Progress, silent
-from .prompt_maps import steering
+from .prompt_maps import felt
 from .prompts import BoxPrompt, Lasso, Prompt
 from .zoom import FIRST_MM, at_least, closer_looks, coarser, finer, framing, piece_near, runs_out
 
@@ -127,14 +127,13 @@ def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, fl
 
 def _felt(prompt: Prompt, grid: Geometry) -> np.ndarray:
     """bool (k, j, i): where a prompt decides or clearly pushes."""
-    own = steering([mark(prompt, grid)], torch.zeros(grid.shape), grid.shape, grid.spacing)
-    return ((own.core >= 0) | (own.push.abs() > FELT)).numpy()
+    return felt(mark(prompt, grid), grid.shape, grid.spacing, FELT)
 
 
 def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
     """Crops of half the spacing along the outline of a coarse answer, as many as there are looks left, the nearest first."""
     grid, spacing = found.seen.grid, at_least(found.seen.grid.spacing[0] / 2, sight.ladder)
-    inside = (found.seen.answer.chances >= .5).numpy()
+    inside = found.seen.answer.mask.numpy()
     outline = found.grown & inside & ~ndimage.binary_erosion(inside, border_value=1)
     middles = closer_looks(grid.to_ras(np.argwhere(outline)), span(new).mean(0), spacing, sight.model.window, found.left)
     return [crop_grid(sight.native, middle, spacing, sight.model.window) for middle in middles]
@@ -152,7 +151,7 @@ def _lay(sight: Sight, draft: Draft, seen: Seen, zone: np.ndarray, new: Held, ea
     for each in earlier:
         if each.binds(label):
             free &= ~each.mask_in(box)
-    inside = paste(seen.answer.chances[part.slices], grid, sight.native, box).numpy() >= .5
+    inside = paste(seen.answer.chances[part.slices], grid, sight.native, box).numpy() >= seen.answer.cut
     draft.put(box, _with(ids, label, free & inside, free & ~inside))
 
 

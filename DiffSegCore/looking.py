@@ -24,7 +24,7 @@ from .volume import Volume
 from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
-CLEAR = .1      # from a chance of one half
+CLEAR = .2      # of the chance from which on a voxel belongs to the object
 UNTOUCHED = .25  # share of a voxel by which a label may differ from the automatic one and still count as that
 
 
@@ -40,8 +40,8 @@ class Seen:
     @property
     def changed(self) -> np.ndarray:
         """bool (k, j, i): where the answer clearly differs from what was. An outline that trembles is no change."""
-        before, after = self.share >= .5, self.answer.chances
-        return torch.where(before, after <= .5 - CLEAR, after >= .5 + CLEAR).numpy()
+        before, after, cut = self.share >= .5, self.answer.chances, self.answer.cut
+        return torch.where(before, after <= cut * (1 - CLEAR), after >= cut * (1 + CLEAR)).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,17 +103,17 @@ class Sight:
         share = share_of(draft, label, self.native, grid)
         source = self.coarse if grid.spacing[0] >= COARSE_MM else self.volume
         image = crop_image(source, grid, self.values, self.model.preprocessing)
-        given = steering(marks(prompts, grid), share, grid.shape, grid.spacing)
-        answer = refine_crop(self.model, image, self._prior(label, grid, share), given, steps=self.steps, samples=samples, seed=self.seed,
+        given = steering(marks(prompts, grid), share, image[1], grid.spacing)
+        answer = refine_crop(self.model, image, self._prior(label, grid, share, given), given, steps=self.steps, samples=samples, seed=self.seed,
                              origin=lattice_index(grid), device=self.device)
         return Seen(grid, share, given, answer)
 
-    def _prior(self, label: int, grid: Geometry, share: Tensor) -> Tensor:
+    def _prior(self, label: int, grid: Geometry, share: Tensor, given: Steering) -> Tensor:
         chance = None if self.doubts is None else self.doubts.chance(label, grid)
         if chance is None:
-            return believed(share)
+            return believed(share, given)
         untouched = (share - share_of(self.doubts.draft, label, self.native, grid)).abs() < UNTOUCHED
-        return believed(torch.where(untouched, chance, share))
+        return believed(torch.where(untouched, chance, share), given)
 
 
 def share_of(draft: Draft, label: int, native: Geometry, grid: Geometry) -> Tensor:

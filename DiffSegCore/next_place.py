@@ -73,7 +73,7 @@ def place_in(seen: Seen | None, label: int, name: str, prompts: Sequence[Prompt]
 
 def near_object(seen: Seen) -> Tensor:
     """bool (k, j, i): within AWAY_MM of the object as it was or as it is answered."""
-    inside = ((seen.share >= .5) | (seen.answer.chances >= .5)).numpy()
+    inside = ((seen.share >= .5) | seen.answer.mask).numpy()
     if not inside.any():
         return torch.from_numpy(inside)
     return torch.from_numpy(ndimage.distance_transform_edt(~inside, sampling=seen.grid.spacing) <= AWAY_MM)

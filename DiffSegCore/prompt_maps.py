@@ -3,7 +3,8 @@
     p' = sigmoid(logit p + sum over prompts of sign * strength * exp(-d^2 / 2 reach^2)),   d in mm to the prompt;
     in a prompt's core p' = 0 or 1, where the chain is frozen: holding a clicked voxel is then exact conditioning.
 
-Older prompts lose strength and keep their core for ever. The session and the training of the refiner both come here.
+Where nothing of the object is there yet, or a click says that more is missing, p is what prompts alone make likely (seeding.py). Older
+prompts lose strength and keep their core for ever. The session and the training of the refiner both come here.
 """
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from . import seeding
+from .geodesic import paths
 from .geometry import Box
 from .marks import Mark
 
-__all__ = ["Mark", "PROMPT_CHANNELS", "Steering", "believed", "steered", "steering"]
+__all__ = ["Mark", "PROMPT_CHANNELS", "Steering", "believed", "felt", "held", "steered", "steering"]
 
-CHANNELS = ("previous mask", "point +", "point -", "scribble +", "scribble -", "region +", "region -")
+CHANNELS = ("previous mask", "point +", "point -", "scribble +", "scribble -", "region +", "region -", "nearness +", "nearness -", "likeness +", "likeness -")
 PROMPT_CHANNELS = len(CHANNELS)
 STRENGTH = 5.     # logits at the prompt itself: from a chance of .05 to .89
 FADE = .8         # of the strength with every prompt that came after
@@ -39,21 +42,43 @@ LEAST = .02       # the prior is held so far off 0 and 1 before it is pushed
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """channels float32 (7, k, j, i), see CHANNELS; push float32 (k, j, i), logits; core int8 (k, j, i): 1 object, 0 not, -1 free."""
+    """channels float32 (11, k, j, i), see CHANNELS; push float32 (k, j, i), logits; core int8 (k, j, i): 1 object, 0 not, -1 free;
+    seeded float32 (k, j, i): chances of voxels that are not object yet, None where prompts say nothing about that."""
 
     channels: Tensor
     push: Tensor
     core: Tensor
+    seeded: Tensor | None
 
 
-def steering(marks: Sequence[Mark], previous_mask: Tensor, shape: Sequence[int], spacing_mm: Sequence[float]) -> Steering:
+def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacing_mm: Sequence[float]) -> Steering:
     """Marks of one object in any order; previous_mask (k, j, i), the share of each voxel that was object before the newest prompt.
 
-    spacing_mm (k, j, i). Where cores meet, the newest holds.
+    image (k, j, i), values from -1 to 1; spacing_mm (k, j, i). Where cores meet, the newest holds.
     """
-    channels = np.zeros((PROMPT_CHANNELS, *shape), dtype=np.float32)
-    push, core = np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int8)
+    ways, mask = paths(marks, image), previous_mask >= .5
+    channels = np.zeros((PROMPT_CHANNELS, *image.shape), dtype=np.float32)
     channels[0] = np.asarray(previous_mask, dtype=np.float32)
+    channels[7:] = torch.cat([ways.nearness, ways.likeness])
+    push, core = _laid_down(marks, channels, spacing_mm)
+    return Steering(torch.from_numpy(channels), torch.from_numpy(push), torch.from_numpy(core), seeding.chances(marks, mask, image, ways))
+
+
+def held(marks: Sequence[Mark], shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
+    """int8 (k, j, i): the marks' core alone."""
+    return _laid_down(marks, np.zeros((PROMPT_CHANNELS, *shape), dtype=np.float32), spacing_mm)[1]
+
+
+def felt(mark: Mark, shape: Sequence[int], spacing_mm: Sequence[float], logits: float) -> np.ndarray:
+    """bool (k, j, i): where one prompt alone decides, or pushes by more than so many logits."""
+    push, core = _laid_down([mark], np.zeros((PROMPT_CHANNELS, *shape), dtype=np.float32), spacing_mm)
+    return (core >= 0) | (np.abs(push) > logits)
+
+
+def _laid_down(marks: Sequence[Mark], channels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Push and core; each mark is drawn into its channel."""
+    shape = channels.shape[1:]
+    push, core = np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int8)
     for each in sorted(marks, key=lambda one: -one.age):
         strength = STRENGTH * FADE ** each.age * (1 if each.inside else -1)
         if each.kind == "region":
@@ -66,7 +91,7 @@ def steering(marks: Sequence[Mark], previous_mask: Tensor, shape: Sequence[int],
             np.maximum(channel[near], bump, out=channel[near])
             push[near] += strength * np.exp(-distance ** 2 / (2 * reach ** 2)) * (distance < SIGMAS * reach)
         _hold(each, core, spacing_mm)
-    return Steering(torch.from_numpy(channels), torch.from_numpy(push.clip(-MOST, MOST)), torch.from_numpy(core))
+    return push.clip(-MOST, MOST), core
 
 
 def steered(prior: Tensor, given: Steering) -> Tensor:
@@ -76,9 +101,15 @@ def steered(prior: Tensor, given: Steering) -> Tensor:
     return torch.where(core < 0, pushed, core.to(pushed.dtype))
 
 
-def believed(share: Tensor) -> Tensor:
-    """The prior that a mask is, given as the share of each voxel that it covers: a mask about to be corrected may be wrong anywhere."""
-    return DOUBT + (1 - 2 * DOUBT) * share.float()
+def believed(share: Tensor, given: Steering) -> Tensor:
+    """The prior that a mask is, given as the share of each voxel that it covers: a mask about to be corrected may be wrong anywhere.
+    What is not in it is as likely as the prompts make it.
+    """
+    known = DOUBT + (1 - 2 * DOUBT) * share.float()
+    if given.seeded is None:
+        return known
+    inside = share >= .5
+    return torch.where(inside, known, torch.maximum(known, given.seeded)) if inside.any() else given.seeded
 
 
 def _distances(given: Mark, shape: Sequence[int], spacing_mm: Sequence[float], within_mm: float) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:

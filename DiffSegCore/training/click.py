@@ -14,7 +14,8 @@ from torch import nn
 from ..crops import IMAGE_CHANNELS, SPACINGS_MM
 from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phantoms, labelled_cases
 from ..data.stream import Ahead
-from ..model import Model, save_model
+from ..errors import BadInput
+from ..model import Model, load_model_file, save_model
 from ..networks import build
 from ..progress import Progress, part, silent
 from ..prompt_maps import PROMPT_CHANNELS
@@ -42,11 +43,15 @@ class ClickSources:
     workers: int = 0
 
 
-def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, *, control: bool = False, resume: bool = False,
-                progress: Progress = silent) -> Path:
-    """Train `recipe`; writes out/<recipe>[-control].safetensors beside checkpoints and logs, and returns its path."""
-    learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
+def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, *, control: bool = False, start: Path | None = None,
+                resume: bool = False, progress: Progress = silent) -> Path:
+    """Train `recipe`; writes out/<recipe>[-control].safetensors beside checkpoints and logs, and returns its path.
+
+    start: a click model whose weights training begins with; BadInput where the recipe makes a network of another form.
+    """
     network = _network(recipe, control)
+    begun = {} if start is None else {"started_with": _begin_with(network, start, recipe)}
+    learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
     watched = _patches(recipe, check or learn, straight=True)
     with _ahead(recipe, sources, learn) as batches:
         task = Task(batches, lambda network, batch: network(batch), lambda candidate: _score(candidate, watched, recipe, fabric))
@@ -55,6 +60,7 @@ def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: F
     if fabric.is_global_zero:
         dice = clicked_dice(trained.network, watched, recipe.watched, fabric)
         card = _card(recipe, control, sources, (learn, check), trained, dice, str(fabric.device))
+        card["training"].update(begun)
         save_model(Model(trained.network.network.cpu().eval(), architecture(recipe), recipe.preprocessing, (), recipe.window, card), path)
     return path
 
@@ -74,6 +80,11 @@ def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric,
             f"objects: {sum(len(case.boxes) for case in learn)}; the network has {sum(each.numel() for each in network.parameters()) / 1e6:.1f} million parameters",
             f"a step of {recipe.budget.batch} crops takes {seconds:.2f} s on {fabric.device}: {recipe.budget.steps} steps, {recipe.budget.steps * seconds / 3600:.1f} hours",
             f"ran so far: {recipe.ran}"]
+
+
+def patches_to_learn(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric) -> ClickPatches:
+    """What a training of this recipe draws from."""
+    return _patches(recipe, _material(recipe, sources, out, fabric, silent)[0])
 
 
 def architecture(recipe: ClickRecipe) -> dict[str, Any]:
@@ -111,6 +122,15 @@ def _network(recipe: ClickRecipe, control: bool) -> ClickNetwork:
     torch.manual_seed(recipe.seed)
     network = build(architecture(recipe)).to(memory_format=torch.channels_last_3d)
     return ClickNetwork(network, _chain_card(recipe, control).chain(1), diffusion=not control)
+
+
+def _begin_with(network: ClickNetwork, path: Path, recipe: ClickRecipe) -> str:
+    """The model's hash."""
+    model = load_model_file(path)
+    if model.architecture != architecture(recipe):
+        raise BadInput(f"{path} holds a network of another form than the recipe {recipe.name!r} trains: {model.architecture}, not {architecture(recipe)}")
+    network.network.load_state_dict(model.network.state_dict())
+    return model.sha256
 
 
 def _chain_card(recipe: ClickRecipe, control: bool) -> RefinerCard:

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from ..data.simulated_prompts import with_next_mark
+from ..decision import dice_cut
 from ..marks import Mark
-from ..prompt_maps import believed, steered, steering
+from ..prompt_maps import believed, held, steered, steering
 
 AROUND = 1 / 6  # of the crop's side: one sigma of what counts as near the newest prompt
 
 
 class Rendered(NamedTuple):
     """As a network reads it: prior p' and truth float32 (1, k, j, i), exactly 0 or 1 in prompts' cores, where what the user says is
-    the truth; prompts (7, k, j, i); near (1, k, j, i) 0..1, how close a voxel is to the newest prompt, and how much prompts push it.
+    the truth; prompts (11, k, j, i); near (1, k, j, i) 0..1, how close a voxel is to the newest prompt, and how much prompts push it.
     """
 
     prior: Tensor
@@ -42,16 +43,17 @@ class Situation:
 
     def answered(self, chances: np.ndarray) -> Situation:
         """With another mask, from chances (k, j, i): a session keeps labels."""
-        return replace(self, mask=(chances >= .5).astype(np.float32))
+        return replace(self, mask=(chances >= dice_cut(torch.from_numpy(chances))).astype(np.float32))
 
     def obeying(self) -> Situation:
         """With a mask that holds what the prompts fix."""
-        core = steering(self.marks, torch.from_numpy(self.mask), self.truth.shape, self.spacing_mm).core.numpy()
+        core = held(self.marks, self.truth.shape, self.spacing_mm)
         return replace(self, mask=np.where(core < 0, self.mask, core).astype(np.float32))
 
     def rendered(self) -> Rendered:
-        given = steering(self.marks, torch.from_numpy(self.mask), self.truth.shape, self.spacing_mm)
-        prior = steered(believed(torch.from_numpy(self.mask)), given)
+        mask = torch.from_numpy(self.mask)
+        given = steering(self.marks, mask, self.image[1], self.spacing_mm)
+        prior = steered(believed(mask, given), given)
         truth = torch.where(given.core < 0, torch.from_numpy(self.truth).float(), given.core.float())
         pushed = given.push.abs()
         near = torch.maximum(pushed / pushed.max().clamp(min=1e-6), self._round_newest())

@@ -41,7 +41,7 @@ def knowing(monkeypatch):
         def look(self, draft, label, prompts, crop, samples=1):
             looked.append(crop.spacing[0])
             share, nothing = share_of(draft, label, geometry, crop), torch.zeros(crop.shape)
-            return Seen(crop, share, steering([], share, crop.shape, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing))
+            return Seen(crop, share, steering([], share, nothing, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing))
         monkeypatch.setattr(Sight, "look", look)
         session = RefinementSession(click_model(), device="cpu")
         ids = np.zeros(geometry.shape, np.uint8) if labels is None else labels.astype(np.uint8)

@@ -350,7 +350,7 @@ def crop_of(shaken: float = .1, **change):
     torch.manual_seed(1)
     image, prior = torch.randn(2, *SHAPE).clamp(-1, 1), torch.rand(SHAPE)
     marks = [Mark("point", True, np.array([[8., 8, 8]])), Mark("point", False, np.array([[3., 3, 3]]), None, 1)]
-    given = steering(marks, prior, SHAPE, (2., 2., 2.))
+    given = steering(marks, prior, image[1], (2., 2., 2.))
     options = {"steps": 3, "samples": 2, "origin": (0, 0, 0), **change}
     return refine_crop(click_model(shaken=shaken, diffusion=options.pop("diffusion", True)), image, prior, given, **options), prior, given
 

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_arguments(parser, "what to train: click or quick", default="click", several=True)
     parser.add_argument("--label-maps", nargs="+", type=Path, default=[], metavar="FILE", help="label maps without images, which are made up")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="PATTERN", help='cases to leave out, e.g. "STS_03?"')
+    parser.add_argument("--start", type=Path, metavar="MODEL", help="begin with a click model's weights: to go on with your own data")
     parser.add_argument("--control", action="store_true", help="train the same network without diffusion, for comparison")
     parser.add_argument("--check", action="store_true", help="only try it: read the data, count, take a few steps, estimate the time")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where prepared cases are kept (default: OUT/cache)")
@@ -35,5 +36,5 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path] | l
     if args.check:
         found = check(wished, sources, args.out, fabric, progress)
         return found if fabric.is_global_zero else []
-    path = train_click(wished, sources, args.out, fabric, control=args.control, resume=args.resume, progress=progress)
+    path = train_click(wished, sources, args.out, fabric, control=args.control, start=args.start, resume=args.resume, progress=progress)
     return [path] if fabric.is_global_zero else []

@@ -1,0 +1,132 @@
+"""What prompts alone make likely: fits the logistic models of DiffSegCore/seeding.py to crops of training cases.
+
+    python -m Testing.benchmarks.seeded_prior --data DIR ... [--label-maps FILE ...] [--leave-out PATTERN ...] --cache DIR [--crops N]
+
+BEGUN: from one to five prompts on nothing. MISSING: a positive prompt beside a mask, corrupted or seeded itself. Every fourth crop is
+kept from the fit and scored: the Dice before, after, and the mean cross-entropy. `--edge 0` and `--stride 1` show what straight paths
+and the full grid would give.
+"""
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Iterator, NamedTuple, Sequence
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from DiffSegCore import geodesic, seeding
+from DiffSegCore.decision import dice_cut
+from DiffSegCore.training.click import ClickSources, patches_to_learn
+from DiffSegCore.training.click_patches import ClickPatches
+from DiffSegCore.training.click_recipes import CLICK
+from DiffSegCore.training.click_situations import Situation
+
+MOST_PROMPTS, NEAR = 5, 10.  # NEAR: voxels, of the simple mask on whose errors the next prompt is put
+KEPT = 4  # every which crop is scored
+THINNED = 7  # every which voxel is fitted
+PENALTY = 1e-3
+
+
+class Crop(NamedTuple):
+    """terms (voxels, n) of the voxels that are judged, whether they are object, and how many voxels of the mask are right, are, and should be."""
+
+    terms: np.ndarray
+    truth: np.ndarray
+    right: int
+    drawn: int
+    wanted: int
+
+    def dice(self, added: np.ndarray) -> float:
+        """With more voxels in the mask, of those that are judged."""
+        return 2 * (self.right + (added & self.truth).sum()) / (self.drawn + added.sum() + self.wanted)
+
+
+def seeded(situation: Situation, prompts: int, seed: int) -> Situation:
+    """So many prompts, from nothing, each on an error of what a simple rule makes of those before; the mask is that rule's."""
+    situation = replace(situation, mask=np.zeros_like(situation.mask), marks=())
+    for number in range(prompts):
+        situation = situation.prompted(np.random.default_rng((seed, number)))
+        ways = geodesic.paths(situation.marks, situation.image[1])
+        situation = replace(situation, mask=(ways.inside < ways.outside.clamp(max=NEAR)).numpy().astype(np.float32))
+    return situation
+
+
+def begun(patches: ClickPatches, crops: int) -> Iterator[Crop]:
+    for number in range(crops):
+        situation = seeded(patches.situation(number), 1 + number % MOST_PROMPTS, number)
+        ways = geodesic.paths(situation.marks, situation.image[1])
+        if ways.begun:
+            yield Crop(_flat(seeding.begun_terms(ways)), situation.truth.ravel(), 0, 0, situation.truth.sum())
+
+
+def missing(patches: ClickPatches, crops: int) -> Iterator[Crop]:
+    for number in range(crops, 3 * crops):  # about a third of them has a positive prompt beside a mask
+        situation = patches.situation(number)
+        if number % 2:
+            situation = seeded(situation, 1, number).prompted(np.random.default_rng((number, MOST_PROMPTS)))
+        mask = torch.from_numpy(situation.mask >= .5)
+        newest = [mark for mark in situation.marks if mark.age == 0 and mark.inside and mark.kind != "region"]
+        if not newest or not mask.any():
+            continue
+        ways = geodesic.paths(situation.marks, situation.image[1])
+        terms = seeding.missing_terms(geodesic.paths(newest, situation.image[1]), mask, ways)
+        if terms is not None:
+            outside = ~mask.flatten().numpy()
+            right = int((mask.numpy() & situation.truth).sum())
+            yield Crop(_flat(terms)[outside], situation.truth.ravel()[outside], right, int(mask.sum()), int(situation.truth.sum()))
+
+
+def fitted(crops: Sequence[Crop]) -> np.ndarray:
+    """Weights of a logistic regression, by Newton's method."""
+    x = np.concatenate([crop.terms[::THINNED] for crop in crops])
+    y = np.concatenate([crop.truth[::THINNED] for crop in crops])
+    weights = np.zeros(x.shape[1])
+    for _ in range(20):
+        p = _sigmoid(x @ weights)
+        slope = x.T @ (y - p) - PENALTY * weights
+        weights += np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + PENALTY * np.eye(len(weights)), slope)
+    return weights
+
+
+def report(name: str, crops: Sequence[Crop]) -> str:
+    weights = fitted([crop for number, crop in enumerate(crops) if number % KEPT])
+    found = []
+    for crop in crops[::KEPT]:
+        p = _sigmoid(crop.terms @ weights)
+        found.append([crop.dice(np.zeros_like(crop.truth)), crop.dice(p >= .5), crop.dice(p >= dice_cut(torch.from_numpy(p))),
+                      -np.log(np.where(crop.truth, p, 1 - p).clip(1e-6)).mean()])
+    before, half, promised, entropy = np.mean(found, axis=0)
+    return (f"{name}: {len(crops)} crops, {len(found)} of them scored: Dice {before:.3f} before, {half:.3f} cut at one half, {promised:.3f} at the promised "
+            f"best; cross-entropy {entropy:.4f}\n    ({', '.join(f'{weight:.3f}' for weight in weights)})")
+
+
+def _flat(terms: Sequence[Tensor]) -> np.ndarray:
+    return torch.stack([term.flatten() for term in terms], 1).double().numpy()
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--label-maps", type=Path, nargs="+", default=[])
+    parser.add_argument("--leave-out", nargs="+", default=[])
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--crops", type=int, default=280)
+    parser.add_argument("--edge", type=float, default=geodesic.EDGE)
+    parser.add_argument("--stride", type=int, default=geodesic.STRIDE)
+    args = parser.parse_args()
+    geodesic.EDGE, geodesic.STRIDE = args.edge, args.stride
+    patches = patches_to_learn(CLICK, ClickSources(args.data, args.label_maps, args.leave_out, args.cache), args.cache, Fabric(accelerator="cpu", devices=1))
+    for made in (begun, missing):
+        print(report(made.__name__.upper(), list(made(patches, args.crops))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Which voxels are called object: the mask that promises the best Dice."""
+from __future__ import annotations
+
+import pytest
+import torch
+
+from DiffSegCore.decision import LEAST_CUT, dice_cut
+
+
+def promised(chances: torch.Tensor, mask: torch.Tensor) -> float:
+    return float(2 * chances[mask].sum() / (mask.sum() + chances.sum()))
+
+
+def test_what_is_clear_is_cut_at_one_half():
+    chances = torch.cat([torch.zeros(900), torch.ones(100)])
+    assert dice_cut(chances) == .5
+
+
+def test_no_other_cut_promises_more():
+    chances = torch.rand(10, 10, 10, generator=torch.Generator().manual_seed(0)) ** 3
+    best = promised(chances, chances >= dice_cut(chances))
+    assert all(promised(chances, chances >= cut) <= best + 1e-6 for cut in torch.linspace(.01, .99, 99))
+
+
+def test_half_of_the_promise_is_the_cut():
+    chances = torch.cat([torch.full((100,), .4), torch.full((900,), .01)])
+    assert dice_cut(chances) == pytest.approx(promised(chances, chances > .2) / 2)
+
+
+@pytest.mark.parametrize("level", [0., 1e-6, .01])
+def test_an_object_that_is_hardly_there_is_not_drawn_everywhere(level):
+    assert dice_cut(torch.full((1000,), level)) == LEAST_CUT
