@@ -10,7 +10,7 @@ from .crops import ras_span
 from .geometry import Box, Geometry
 
 FILLED = .6         # of a crop that an object may fill, so that its surroundings are seen
-FIRST_MM = 2.       # for an object that isn't there yet, and for large ones: what is wrong with them is wrong somewhere
+FIRST_MM = 3.       # for an object that isn't there yet, and for large ones: what is wrong with them is wrong somewhere
 NEAR_MM = 10.       # a prompt further than this from every piece of its label begins a new piece
 LEAST_SHARE = .45   # of the scan's finest spacing: below it a crop shows nothing more, and training shows no such crop
 TINY = 6            # voxels across: an object as small as this wants a finer look
@@ -49,7 +49,11 @@ def framing(piece: np.ndarray | None, prompt: np.ndarray, whole: bool, ladder: S
     """Middle (RAS) and spacing of the first crop; piece and prompt are (2, 3), lowest and highest RAS.
 
     whole: the prompt goes round the object, which is then seen whole; otherwise the crop goes with the prompt where it cannot hold the piece.
+    A prompt beside the piece speaks of a region that reaches beyond it, about as far as it lies from the piece: people click in the middle.
     """
+    if piece is not None:
+        gap = np.linalg.norm(np.maximum(0, np.maximum(piece[0] - prompt[1], prompt[0] - piece[1])))
+        prompt = prompt + np.array([[-gap], [gap]])
     spans = prompt if piece is None else np.concatenate([piece, prompt])
     both = np.stack([spans.min(0), spans.max(0)])
     fits, holds_prompt = (at_least(np.ptp(ends, axis=0).max() / (FILLED * min(window)), ladder) for ends in (both, prompt))

@@ -24,7 +24,8 @@ from .refiner_patches import GOLDEN, NUMBER_BITS
 
 FILLED = .6  # of the crop's sides by an object that fits: as a session zooms
 STEPS_FROM_FIT = ((-2, .12), (-1, .25), (0, .43), (1, .2))  # how often so many spacings of the ladder from the one that fits
-FIRST_MM, AT_FIRST = 2., .3  # a session's first look at what isn't there yet, however large it is, and how often patches are so
+FIRST_MM = 3.  # a session's first look at what isn't there yet, however large it is
+AT_FIRST = .6, .15  # how often patches are so: those that start from nothing, and others
 CENTRED = .5  # how often the first prompt is a click in the middle of the crop, where a session puts it
 MOST_PROMPTS = 6
 PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
@@ -62,7 +63,7 @@ class ClickPatches:
 
     empty: share that starts from nothing with the first prompt; the rest has a corrupted mask and 0 to 6 prompts. made: share of
     images synthesised from labels; grown: share of objects that nobody labelled. straight: no augmentation, all from nothing and
-    unprompted, for checking: situation n is of the n-th data set, in turn.
+    unprompted, for checking: situation n is of the n-th data set, in turn, every second as a session first sees it.
     """
 
     def __init__(self, cases: Sequence[ClickCase], size: tuple[int, int, int], preprocessing: Preprocessing, *, empty: float = .4, made: float = .05,
@@ -80,18 +81,20 @@ class ClickPatches:
     def situation(self, number: int) -> Situation:
         """The situation with this number."""
         random = np.random.default_rng((self.seed, number))
-        image, truth, spacing_mm = self._seen(number, random)
+        begins = not self.straight and random.random() < self.empty
+        first = bool(number % 2) if self.straight else random.random() < AT_FIRST[not begins]
+        image, truth, spacing_mm = self._seen(number, first, random)
         nothing = Situation(image, truth, np.zeros(self.size, np.float32), (), spacing_mm)
         if self.straight:
             return nothing
-        return _begun(nothing, random) if random.random() < self.empty else _worked_on(nothing, random)
+        return _begun(nothing, random) if begins else _worked_on(nothing, random)
 
-    def _seen(self, number: int, random: np.random.Generator) -> tuple[Tensor, np.ndarray, tuple[float, float, float]]:
+    def _seen(self, number: int, first: bool, random: np.random.Generator) -> tuple[Tensor, np.ndarray, tuple[float, float, float]]:
         """Image, truth and spacing of a crop that shows an object."""
         for _ in range(ATTEMPTS):
             case = self._case(number, random)
             label = int(random.choice(list(case.boxes)))
-            grid = self._grid(case, label, random)
+            grid = self._grid(case, label, first, random)
             truth = case.object(label, grid)
             if truth.sum() >= FEWEST:
                 break
@@ -108,8 +111,8 @@ class ClickPatches:
         name = names[number % len(names)] if self.straight else names[random.choice(len(names), p=self._weights)]
         return self.groups[name][random.integers(len(self.groups[name]))]
 
-    def _grid(self, case: ClickCase, label: int, random: np.random.Generator) -> Geometry:
-        spacing, centre = self._spacing(case, label, random), case.geometry.to_ras(_middle(case, label))
+    def _grid(self, case: ClickCase, label: int, first: bool, random: np.random.Generator) -> Geometry:
+        spacing, centre = self._spacing(case, label, first, random), case.geometry.to_ras(_middle(case, label))
         if not self.straight:
             if random.random() < .5:
                 centre = case.geometry.to_ras(case.places[label][random.integers(len(case.places[label]))])
@@ -118,17 +121,14 @@ class ClickPatches:
         grid = crop_grid(case.geometry, centre, spacing, self.size)
         return grid if self.straight else turned(grid, random)
 
-    def _spacing(self, case: ClickCase, label: int, random: np.random.Generator) -> float:
-        """Of the ladder: near the finest in which the object fits, and not much finer than the scan."""
+    def _spacing(self, case: ClickCase, label: int, first: bool, random: np.random.Generator) -> float:
+        """Of the ladder: a first look's, or near the finest in which the object fits; not much finer than the scan."""
         box = case.boxes[label]
         extent = max(n * mm for n, mm in zip(box.shape, case.geometry.spacing))
         fits = next((n for n, mm in enumerate(SPACINGS_MM) if extent <= FILLED * self.size[0] * mm), len(SPACINGS_MM) - 1)
         least = next(n for n, mm in enumerate(SPACINGS_MM) if mm >= .45 * min(case.geometry.spacing) or mm == SPACINGS_MM[-1])
         steps, weights = zip(*STEPS_FROM_FIT)
-        if self.straight:
-            wished = fits
-        else:
-            wished = SPACINGS_MM.index(FIRST_MM) if random.random() < AT_FIRST else fits + int(random.choice(steps, p=weights))
+        wished = SPACINGS_MM.index(FIRST_MM) if first else fits + (0 if self.straight else int(random.choice(steps, p=weights)))
         return SPACINGS_MM[min(max(wished, least, 0), len(SPACINGS_MM) - 1)]
 
     def _image(self, case: ClickCase, grid: Geometry, random: np.random.Generator) -> Tensor:

@@ -57,14 +57,14 @@ def test_one_click_finds_an_object_of_any_size(knowing, radius, least):
     session, looked = knowing(truth, geometry)
     session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
     assert dice(session.labels.ids == 1, truth) > least and len(looked) <= MOST_LOOKS
-    assert looked[0] == 2 and (looked[-1] < 2 if radius < 4 else max(looked) >= radius / 8)
+    assert looked[0] == 3 and (looked[-1] < 2 if radius < 4 else max(looked) >= radius / 8)
 
 
 def test_a_coarse_answer_is_looked_at_more_closely_near_the_click(knowing):
     geometry = grid()
     session, looked = knowing(ball(geometry, (30, 32, 32), 45.), geometry)
     session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
-    assert looked[:2] == [2, 4] and min(looked[-1:]) < max(looked) and len(looked) <= MOST_LOOKS
+    assert looked[:2] == [3, 6] and min(looked[-1:]) < max(looked) and len(looked) <= MOST_LOOKS
 
 
 def test_a_click_changes_the_piece_it_touches_and_no_other(knowing):
@@ -98,10 +98,16 @@ def test_framing_zooms_by_the_object_and_stays_fine_for_large_ones():
     def of(extent: float | None, whole: bool = False) -> float:
         piece = None if extent is None else np.array([[0., 0, 0], [extent, 5, 5]])
         return framing(piece, np.zeros((2, 3)), whole, LADDER, (48, 48, 48))[1]
-    assert of(None) == 2 and of(20) == 1 and of(40) == 1.5 and of(57) == 2 and of(200) == 2
+    assert of(None) == 3 and of(20) == 1 and of(40) == 1.5 and of(57) == 2 and of(200) == 3
     assert of(200, whole=True) == 8 and of(20, whole=True) == 1
     long = np.array([[0., 0, 0], [100, 0, 0]])
     assert framing(None, long, False, LADDER, (48, 48, 48))[1] == 4
+
+
+def test_a_prompt_beside_a_piece_is_taken_for_the_middle_of_what_is_missing():
+    piece, beside = np.array([[0., 0, 0], [20, 20, 20]]), np.full((2, 3), 10.) + [[30, 0, 0]]
+    middle, spacing = framing(piece, beside, False, LADDER, (48, 48, 48))
+    assert spacing == 3 and middle[0] == 30  # from 0 to 40 and as far beyond as it lies from the piece
 
 
 def test_the_ladder_ends_at_both_ends():
