@@ -20,7 +20,7 @@ LARGE = 1 << 13  # weights; smaller layers are put together with all others of t
 
 
 class Sharded(ModelParallelStrategy):
-    """Fabric's FSDP2 over all processes. A checkpoint is whole and one file, as one process would write it, so that either may go on with it."""
+    """Fabric's FSDP2 over all processes. A checkpoint is one whole file, as one process writes it; either can go on with it."""
 
     def __init__(self, processes: int) -> None:
         super().__init__(split, data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
