@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..errors import BadInput
 from ..files import atomic
 from ..progress import Progress, silent
+from .sharding import hollow, split_alike, whole
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,11 @@ def learning_rate(step: int, budget: Budget) -> float:
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
           progress: Progress = silent) -> Trained:
     """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt."""
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging)).to(fabric.device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay)
-    network, optimiser = fabric.setup(network, optimiser)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging))
+    network = fabric.setup_module(network)
+    split_alike(averaged.module, network.module)
+    averaged.to(fabric.device)
+    optimiser = fabric.setup_optimizers(torch.optim.AdamW(network.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay))
     state = {"network": network, "averaged": averaged, "optimiser": optimiser, "step": 0, "best": -math.inf, "seconds": 0.}
     if resume:
         _restore(fabric, folder / "last.ckpt", state)
@@ -87,8 +90,9 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
         _report(fabric, state, budget, loss, progress)
         if (step + 1) % budget.validate_every == 0 or step + 1 == budget.steps:
             _validate(fabric, task, state, folder)
-    averaged.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True))
-    return Trained(averaged.module, state["best"], state["seconds"])
+    best = hollow(averaged)
+    best.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True), assign=True)
+    return Trained(best.module, state["best"], state["seconds"])
 
 
 def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:
@@ -100,7 +104,8 @@ def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor,
 
 def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -> None:
     """Score the averaged weights on the first process, keep them if they are the best so far, and checkpoint everything."""
-    score = fabric.broadcast(task.score(state["averaged"].module) if fabric.is_global_zero else 0.)
+    averaged = whole(state["averaged"])
+    score = fabric.broadcast(task.score(averaged.module) if fabric.is_global_zero else 0.)
     fabric.log("validation score", score, state["step"])
     if fabric.is_global_zero:
         log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
@@ -108,7 +113,7 @@ def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -
         state["best"] = score
         if fabric.is_global_zero:
             with atomic(folder / "best.ckpt") as temporary, open(temporary, "wb") as file:  # torch's own writer hides that a disk is full
-                torch.save(state["averaged"].state_dict(), file)
+                torch.save(averaged.state_dict(), file)
     _save(fabric, folder / "last.ckpt", state)
 
 

@@ -22,6 +22,8 @@ class RefiningNetwork(nn.Module):
     scores. forward(batch) -> loss, in which the segmentor is a given: neither p nor features pass a gradient on.
     """
 
+    irregular = True  # how often the layers are read differs from batch to batch: recycled masks, priors of its own
+
     def __init__(self, network: Refiner | OrganNetwork, chain: MaskDiffusion, *, diffusion: bool = True) -> None:
         super().__init__()
         self.network, self.chain, self.diffusion = network, chain, diffusion

@@ -9,6 +9,7 @@ from ...errors import BadInput
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from lightning.fabric.strategies import Strategy
 
 
 def add_arguments(parser: argparse.ArgumentParser, recipes: str, *, default: str | None = None, several: bool = False) -> None:
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser, recipes: str, *, default: str
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="processes on this machine (GPUs, or CPU processes)")
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines, when started by torchrun or a scheduler")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--strategy", choices=("auto", "ddp", "sharded"), default="auto",
+                        help="of several processes: each with the whole network (ddp, as auto), or with a share of it, for large ones")
     parser.add_argument("--steps", type=int, metavar="N", help="instead of the recipe's number of steps")
 
 
@@ -32,7 +35,7 @@ def start(args: argparse.Namespace) -> Fabric:
     except ImportError as error:
         raise BadInput(f"training needs the packages of diffseg[train] ({error.name} is missing): pip install 'diffseg[train]'") from error
     fabric = Fabric(accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[args.device], devices=args.devices,
-                    num_nodes=args.nodes, strategy=_strategy(args.devices * args.nodes), precision=_precision(args.device),
+                    num_nodes=args.nodes, strategy=_strategy(args.strategy, args.devices * args.nodes), precision=_precision(args.device),
                     loggers=TensorBoardLogger(root_dir=args.out / "logs", name=""))
     fabric.launch()
     return fabric
@@ -46,11 +49,21 @@ def shortened(recipe: Any, steps: int | None) -> Any:
     return replace(recipe, budget=replace(recipe.budget, steps=steps, validate_every=min(recipe.budget.validate_every, steps)))
 
 
-def _strategy(processes: int):
-    if processes == 1:
+def _strategy(wished: str, processes: int) -> str | Strategy:
+    if wished == "sharded":
+        return _sharded(processes)
+    if wished == "auto" and processes == 1:
         return "auto"
     from lightning.fabric.strategies import DDPStrategy
     return DDPStrategy(find_unused_parameters=True)  # the noise level's weights rest while a clean image is read
+
+
+def _sharded(processes: int) -> Strategy:
+    if processes == 1:
+        raise BadInput("--strategy sharded splits a network over several processes, and this is one; add --devices or --nodes, or leave --strategy out")
+    from ..sharding import Sharded, check_available
+    check_available()
+    return Sharded(processes)
 
 
 def _precision(device: str) -> str:

@@ -25,7 +25,7 @@ class Masked(nn.Module):
     def __init__(self, encoder: DiffusionEncoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.token = nn.Parameter(torch.zeros(()))
+        self.token = nn.Parameter(torch.zeros(1))
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         guess = self.encoder.velocity(self.encoder.features(torch.where(mask, self.token.to(image), image))[0])
