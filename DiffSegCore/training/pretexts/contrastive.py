@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...data.patches import AIR, look_up
-from ...networks import DiffusionEncoder
 from ...errors import BadInput
+from ...networks import DiffusionEncoder
 from ..pretrain_patches import ImagePatches, Scan
 
 TEMPERATURE = .1
