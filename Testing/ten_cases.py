@@ -30,7 +30,7 @@ def write_list(data: Path, folder: Path) -> Path:
 
 
 def save_coarse_model(path: Path) -> Path:
-    """An untrained model for CT on voxels of 16 mm: quick, and as deaf to nothing in the input as a trained one."""
+    """An untrained model for CT on voxels of 16 mm, which takes a second a case."""
     import torch
 
     from DiffSegCore.model import Model, save_model

@@ -43,7 +43,7 @@ def killed_and_resumed(chosen: Path, out: Path, model: str) -> tuple[dict[str, R
     bad = [name for name, record in found.items() if record["state"] != "done"]
     say(f"resumed; exit code {code}, {len(kept)} kept, {len(told) - len(kept)} done anew")
     broken = {"the exit code is 1": code == 1, "every case is told once": len(told) == len({each["case"] for each in told}) == 10,
-              "what was done is kept": kept == before, "only the corrupt one failed": [name.rpartition("/")[2] for name in bad] == ["corrupt"]}
+              "what was done is kept": kept >= before, "only the corrupt one failed": [name.rpartition("/")[2] for name in bad] == ["corrupt"]}
     return found, [promise for promise, held in broken.items() if not held]
 
 
