@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from . import __version__
+from .click_refining import click_refiner
 from .confidence import OrganFound, organs_found
 from .errors import BadInput
 from .geometry import Geometry
@@ -25,7 +26,7 @@ from .model import Model, describe_model
 from .plain_values import box_of, grid_of, label_map, plain_box, plain_grid, plain_measured, plain_names, plain_organ
 from .progress import Progress, part, silent
 from .prompts import from_json, to_json
-from .registry import DEFAULT, click_model_names, find_model, load_click_model, model_rows
+from .registry import DEFAULT, find_model, load_click_model, model_rows
 from .segmenter import Prediction, Segmenter, usable_device
 from .segmentors import ForeignSegmenter, open_segmenter
 from .session import Edit, RefinementSession
@@ -221,16 +222,15 @@ class Engine:
 
     def _lay(self, desk: Desk, progress: Progress) -> None:
         """A desk for the present one, ready for clicks if there is a model for them."""
-        if self._clicking is None and click_model_names():
-            self._clicking = load_click_model(None), "auto"
+        self._clicking = self._clicking or _first_for_clicks()
         session = _begun(self._session, desk, self._clicking, progress) if self._clicking else None
         self._desk, self._session = desk, session
 
     def _ready(self, progress: Progress) -> RefinementSession:
         if self._session is None:
-            desk = self._needed()
-            self._clicking = self._clicking or (load_click_model(None), "auto")
-            self._session = _begun(None, desk, self._clicking, progress)
+            desk, clicking = self._needed(), self._clicking or (load_click_model(None), "auto")
+            self._session = _begun(None, desk, clicking, progress)
+            self._clicking = clicking
         return self._session
 
     def _segmenter_of(self, model: str, device: str, refine: bool, progress: Progress) -> Segmenter | ForeignSegmenter:
@@ -240,6 +240,16 @@ class Engine:
             progress(0., "Loading the model")
             self._segmenter = wanted, open_segmenter(path, device, refine=refine)
         return self._segmenter[1]
+
+
+def _first_for_clicks() -> tuple[Model, str] | None:
+    """The first model that answers clicks; None where there is none, or it is none for this version: the first click says so, all else goes on."""
+    try:
+        model = load_click_model(None)
+        click_refiner(model)
+    except BadInput:
+        return None
+    return model, "auto"
 
 
 def _begun(present: RefinementSession | None, desk: Desk, clicking: tuple[Model, str], progress: Progress) -> RefinementSession:

@@ -6,80 +6,17 @@ drawn by Slicer's displayable managers. Without a model that answers clicks, pic
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
-import time
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
-ROOT = Path(__file__).resolve().parents[1]
-EXTENSION = ROOT / "DiffSegExtension"
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing"), str(ROOT / "Testing/widget"), str(EXTENSION)]
+from slicer_application import ROOT, Application
+
 OUT = ROOT / "Resources" / "Screenshots"
 WIDTH = 440  # pixels, of the module panel
 VIEW = (430, 350)
 SECTIONS = ("inputsButton", "organsButton", "fixButton", "measureButton", "setupButton")
 BARS = {"Red": ("Axial", (243, 74, 51)), "Green": ("Coronal", (110, 176, 75)), "Yellow": ("Sagittal", (237, 213, 76))}
-
-
-class Application:
-    """Slicer as the module sees it, with the sample loaded."""
-
-    def __init__(self) -> None:
-        import slicer
-        import slicer.util
-        from PySide6 import QtGui, QtWidgets
-        from standin import application
-
-        self.qt = QtWidgets.QApplication([])
-        self.qt.setStyle("Fusion")
-        self.qt.setFont(QtGui.QFont("DejaVu Sans", 9))
-        self.qt.setPalette(_palette())
-        sys.modules.update(application.modules())
-        self.scene = slicer.mrmlScene = slicer.vtkMRMLScene()
-        self.logic = slicer.vtkSlicerApplicationLogic()
-        self.logic.SetMRMLScene(self.scene)
-        self.logic.SetModuleLogic("Colors", self.logic.GetColorLogic())
-        helpers = _sceneHelpers()
-        logics = {name: helpers._logic(name, self.scene, self.logic) for name in helpers.LOGICS}
-        slicer.modules = SimpleNamespace(**{name.lower(): SimpleNamespace(logic=lambda each=each: each) for name, each in logics.items()})
-        self._window = QtWidgets.QMainWindow()
-        self._window.setObjectName("qSlicerMainWindow")
-        slicer.app = application.App(SimpleNamespace(applicationLogic=lambda: self.logic), None, self._window)
-        self.volume = self._sample()
-
-    def _sample(self) -> Any:
-        import numpy as np
-        import slicer
-        import vtk
-        from DiffSegCore.reading import read_volume
-        from DiffSegLib import SampleVolume
-        from DiffSegLib.Images import orientedImage, toMatrix
-
-        volume, image, grey = read_volume(SampleVolume.path()), vtk.vtkImageData(), slicer.vtkMRMLColorTableNode()
-        image.DeepCopy(orientedImage(np.asarray(volume.array), np.eye(4)))
-        node = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", SampleVolume.NAME)
-        node.SetAndObserveImageData(image)
-        node.SetIJKToRASMatrix(toMatrix(volume.geometry.ijk_to_ras))
-        node.SetAttribute("DICOM.Modality", "CT")
-        grey.SetTypeToGrey()
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetAndObserveColorNodeID(self.scene.AddNode(grey).GetID())
-        node.GetDisplayNode().SetAutoWindowLevel(0)
-        node.GetDisplayNode().SetWindowLevel(400, 40)
-        return node
-
-    def wait(self, until: Callable[[], bool], seconds: float = 600) -> None:
-        end = time.monotonic() + seconds
-        while not until():
-            if time.monotonic() > end:
-                raise TimeoutError(f"not done within {seconds:g} s")
-            self.qt.processEvents()
-            time.sleep(0.01)
 
 
 class Pictures:
@@ -88,12 +25,11 @@ class Pictures:
     def __init__(self, app: Application) -> None:
         from DiffSegCore.service import Service
         from DiffSegLib.Logic import Logic
-        from DiffSegLib.Widget import Widget
-        from standin import application
 
-        self.app, self.frame = app, application.parentWidget()
+        _style(app.qt)
+        self.app, self.frame, self._volume = app, app.frame, _sample(app.scene)
         self.logic = Logic(app.scene, Service(python=sys.executable, env={**os.environ, "PYTHONPATH": str(ROOT)}))
-        self.panel = Widget(self.frame.layout(), str(EXTENSION / "Resources/UI/DiffSeg.ui"), self.logic)
+        self.panel = app.open(self.logic)
         self.ui = self.panel.ui
         from slice_views import SliceView
 
@@ -181,7 +117,7 @@ class Pictures:
         bar, gap = 16, 3
         views = []
         for view, (orientation, color) in BARS.items():
-            self._views[view].show(self.app.volume, orientation, ras, across_mm)
+            self._views[view].show(self._volume, orientation, ras, across_mm)
             picture = Image.new("RGB", (VIEW[0], VIEW[1] + bar), color)
             picture.paste(Image.fromarray(self._views[view].pixels()), (0, bar))
             ImageDraw.Draw(picture).text((6, 3), view[0], fill=(0, 0, 0))
@@ -230,6 +166,36 @@ def _surface(segmentation: Any, size: tuple[int, int]) -> Any:
     return Image.fromarray(grabbed(window))
 
 
+def _sample(scene: Any) -> Any:
+    """The shipped CT as a volume that is shown in grey."""
+    import numpy as np
+    import slicer
+    import vtk
+    from DiffSegCore.reading import read_volume
+    from DiffSegLib import SampleVolume
+    from DiffSegLib.Images import orientedImage, toMatrix
+
+    volume, image, grey = read_volume(SampleVolume.path()), vtk.vtkImageData(), slicer.vtkMRMLColorTableNode()
+    image.DeepCopy(orientedImage(np.asarray(volume.array), np.eye(4)))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", SampleVolume.NAME)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(toMatrix(volume.geometry.ijk_to_ras))
+    node.SetAttribute("DICOM.Modality", "CT")
+    grey.SetTypeToGrey()
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAndObserveColorNodeID(scene.AddNode(grey).GetID())
+    node.GetDisplayNode().SetAutoWindowLevel(0)
+    node.GetDisplayNode().SetWindowLevel(400, 40)
+    return node
+
+
+def _style(application: Any) -> None:
+    from PySide6 import QtGui
+
+    application.setFont(QtGui.QFont("DejaVu Sans", 9))
+    application.setPalette(_palette())
+
+
 def _palette() -> Any:
     from PySide6.QtGui import QColor, QPalette
 
@@ -237,13 +203,6 @@ def _palette() -> Any:
     palette.setColor(QPalette.Highlight, QColor(48, 140, 198))
     palette.setColor(QPalette.AlternateBase, QColor(246, 248, 250))
     return palette
-
-
-def _sceneHelpers() -> Any:
-    spec = importlib.util.spec_from_file_location("scene_conftest", ROOT / "Testing" / "scene" / "conftest.py")
-    helpers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(helpers)
-    return helpers
 
 
 def _asInAFreshSlicer(requirement: str) -> dict[str, str]:

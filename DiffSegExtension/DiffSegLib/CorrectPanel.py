@@ -29,18 +29,20 @@ class CorrectPanel:
             (ui.removePromptButton, "clicked(bool)", self.removePrompt), (ui.belongsButton, "toggled(bool)", self._onPolarity),
             (ui.lockBox, "toggled(bool)", self._onLock),
             (ui.fixButton, "contentsCollapsed(bool)", self._onFolded), (ui.promptList, "currentRowChanged(int)", self._onPrompt)]
-        if slicer.app.layoutManager() is not None:
-            self._connections.append((slicer.app.layoutManager(), "layoutChanged(int)", self._onLayout))
         for tool in TOOLS:
             button = self._button(tool)
             button.setIcon(Icons.icon(tool))
             self._connections.append((button, "toggled(bool)", lambda on, tool=tool: self._onTool(tool, on)))
         for widget, signal, slot in self._connections:
             widget.connect(signal, slot)
+        if slicer.app.layoutManager() is not None:
+            slicer.app.layoutManager().connect("layoutChanged(int)", self._onLayout)
         ui.previewRow.visible = False
 
     def close(self) -> None:
         self._clicks.stop()
+        if slicer.app.layoutManager() is not None:  # it goes with the main window, before Slicer unloads modules
+            slicer.app.layoutManager().disconnect("layoutChanged(int)", self._onLayout)
         for widget, signal, slot in self._connections:
             widget.disconnect(signal, slot)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from . import PackageCheck
 from .PackageCheck import FOUND
 
 TORCH = "torch>=2.4"
+OLDEST = (3, 10)  # Python of the worker; Slicer 5.8's own is 3.9, in which the module itself still runs
 # What the user is told before anything is fetched: megabytes (about) and licence. torch is larger where a graphics card is served.
 ABOUT = {
     "torch": (200, "BSD-3-Clause"), "monai": (3, "Apache-2.0"), "SimpleITK": (50, "Apache-2.0"), "nibabel": (3, "MIT"), "pydicom": (3, "MIT"),
@@ -50,7 +53,13 @@ def wanted() -> tuple[str, ...]:
 
 
 def check(python: str = "", environment: dict[str, str] | None = None) -> tuple[Requirement, ...]:
-    """Look at each requirement in this Python, or in the one whose path is given. Imports nothing, changes nothing."""
+    """Look at each requirement in this Python, or in the one whose path is given. Imports nothing, changes nothing.
+
+    SetupError where nothing could be installed into it: this Python is too old, or the other one does not answer.
+    """
+    if not python and sys.version_info < OLDEST:
+        raise SetupError(f"This Slicer's own Python is {platform.python_version()}, too old for what DiffSeg needs: update to Slicer 5.10 or later, "
+                         "or choose another Python, 3.10 or later, that has the packages.")
     importlib.invalidate_caches()  # what was installed a moment ago counts
     entries = _asked(python, environment) if python else map(PackageCheck.check, wanted())
     return tuple(Requirement(**entry) for entry in entries)

@@ -14,6 +14,7 @@ from DiffSegCore.geometry import Geometry
 
 from .Images import arrayOf, boxOf, ijkToRasOf, latticeImage, orientedImage
 from .Lattices import offsetBetween
+from .Modality import modalityOf
 from .VolumeFrame import gridInSegmentation
 
 MADE_BY = "DiffSeg.Organ"  # tag of a segment that the module made: the organ's name
@@ -52,15 +53,6 @@ def imageOf(volumeNode: Any) -> tuple[np.ndarray, str]:
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         raise BadInput("The chosen volume is a label map, not an image; choose the CT or MR that it was drawn on.")
     return array, modalityOf(volumeNode)
-
-
-def modalityOf(volumeNode: Any) -> str:
-    """What the DICOM plugin noted, or CT where the voxels are said to be Hounsfield units."""
-    noted = volumeNode.GetAttribute("DICOM.Modality")
-    if noted:
-        return noted
-    units = volumeNode.GetVoxelValueUnits()
-    return "CT" if units and units.GetCodeMeaning() == "Hounsfield unit" else ""
 
 
 def labelsOf(segmentationNode: Any, volumeNode: Any, *, known: Mapping[str, int] | None = None, last: str = "") -> SceneLabels:

@@ -16,6 +16,7 @@ from DiffSegCore.engine import Engine
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.plain_values import plain_grid
 from DiffSegCore.progress import Progress, silent
+from DiffSegCore.prompt_maps import PROMPT_CHANNELS
 from DiffSegCore.service import Failure, Service
 
 SHAPE = (20, 24, 28)
@@ -223,6 +224,18 @@ def test_without_a_volume_or_a_model_it_says_so(engine, monkeypatch, tmp_path):
     engine.set_volume({"image": image()}, **GRID)
     with pytest.raises(BadInput, match="no model that answers clicks"):
         engine.prompt(**point(3, 4, 5))
+
+
+def test_a_model_for_clicks_of_another_version_fails_the_clicks_and_nothing_else(engine, monkeypatch, tmp_path):
+    monkeypatch.setenv("DIFFSEG_MODELS", str(tmp_path))
+    toy_model(tmp_path / "toy.safetensors")
+    monkeypatch.setattr("toys.PROMPT_CHANNELS", PROMPT_CHANNELS - 1)
+    toy_click_model(tmp_path / "click.safetensors")
+    engine.set_volume({"image": image()}, **GRID)
+    for _ in range(2):
+        assert engine.segment(model="toy", device="cpu")[0]["organs"]
+        with pytest.raises(BadInput, match="does not read clicks"):
+            engine.prompt(**point(3, 4, 5))
 
 
 def test_a_known_answer_is_taken_again_without_asking_the_model(begun, monkeypatch):

@@ -16,10 +16,12 @@ import pytest
 import slicer
 
 from DiffSegCore import read_labels
+from DiffSegCore.batch import BatchCase, find_cases
 from DiffSegCore.service import Failure, Service
 from DiffSegLib import SceneBridge
 from DiffSegLib.Logic import Logic
 from DiffSegLib.VolumeFrame import VolumeFrame, localGeometry
+from Testing.by_button import load
 from Testing.conftest import turned
 from Testing.core.toys import toy_click_model
 from Testing.scene.conftest import voxelsOf
@@ -47,25 +49,15 @@ def logic(scene, service):
     logic.close()
 
 
-def read(scene, files, name):
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.AddDefaultStorageNode()
-    storage = node.GetStorageNode()
-    storage.SetFileName(str(files[0]))
-    for file in files[1:]:
-        storage.AddFileName(str(file))
-    storage.SetSingleFile(len(files) == 1)
-    assert storage.ReadData(node)
-    node.SetAttribute("DICOM.Modality", "CT")
-    return node
-
-
 def readDicom(scene, shared_data):
-    return read(scene, sorted((shared_data / "tests_small" / "cthead_dicom").glob("*.dcm")), "CTHead")
+    case, = find_cases(shared_data / "tests_small" / "cthead_dicom")
+    return load(case)
 
 
 def readSample(scene):
-    return read(scene, [ROOT / "Resources" / "Sample" / "sample_ct.nii.gz"], "Sample")
+    node = load(BatchCase("Sample", ROOT / "Resources" / "Sample" / "sample_ct.nii.gz"))
+    node.SetAttribute("DICOM.Modality", "CT")
+    return node
 
 
 def everySegment(node, volume):

@@ -55,6 +55,17 @@ def test_the_image_is_a_view_of_the_scenes_voxels(volume):
     assert array[1, 2, 3] == -77
 
 
+@pytest.mark.parametrize("said", ["MR", ""])
+def test_the_modality_is_what_the_dicom_module_notes_in_the_subject_hierarchy(scene, addVolume, said):
+    import slicer
+
+    volume = addVolume(np.zeros(SHAPE, np.int16), np.eye(4), modality="")
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.CreateItem(hierarchy.GetSceneItemID(), volume, "Series")
+    hierarchy.SetItemAttribute(item, "DICOM.Modality", said)
+    assert SceneBridge.imageOf(volume)[1] == said
+
+
 def test_a_volume_without_voxels_is_refused(scene):
     with pytest.raises(BadInput, match="no image"):
         SceneBridge.imageOf(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"))

@@ -51,6 +51,15 @@ def test_a_package_is_found_missing_too_old_or_broken(check, site):
     assert "torch_cpu.so" in check("half>=2")["detail"]
 
 
+def test_a_slicer_whose_own_python_is_too_old_is_told_apart_from_missing_packages(window, monkeypatch):
+    from DiffSegLib import Requirements
+
+    monkeypatch.setattr(Requirements.sys, "version_info", (3, 9, 10, "final", 0))
+    with pytest.raises(Requirements.SetupError, match="update to Slicer 5.10"):
+        Requirements.check()
+    assert Requirements.check(sys.executable), "another Python can be chosen all the same"
+
+
 def test_tests_that_slicer_does_not_ship_are_no_loss(check, site):
     put(site, "trimmed", "2.6.0", lost=("test/__init__.py", "core/test/data.so"))
     assert check("trimmed>=2.4")["state"] == "found"

@@ -188,6 +188,16 @@ def test_without_slice_views_tools_do_nothing(window, frame, logic):
     panel.close()
 
 
+def test_a_window_that_is_closed_with_slicer_no_longer_asks_for_the_views_that_went_before_it(window, frame, logic):
+    from DiffSegLib.Widget import Widget
+
+    panel = Widget(frame.layout(), str(_uiFile()), logic)
+    window._views.disconnect = None  # PythonQt raises for what is destroyed
+    window._views = None
+    panel.close()
+    assert logic.closed
+
+
 def test_while_a_tool_is_used_the_view_does_not_see_the_mouse(panel, window):
     seen = []
     interactor = window.layoutManager().sliceWidget("Red").sliceView().interactor()

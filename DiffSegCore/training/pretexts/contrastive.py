@@ -49,7 +49,7 @@ class Contrastive(nn.Module):
 def read_at(pyramid: Sequence[Tensor], places: Tensor) -> Tensor:
     """Vectors (B, n, sum of widths) of the voxels at `places` (B, n, 3): every level's cell that holds the voxel."""
     batch = torch.arange(len(places), device=places.device)[:, None]
-    return torch.cat([level[batch, :, *(places >> n).unbind(-1)] for n, level in enumerate(pyramid)], dim=-1)
+    return torch.cat([level[(batch, slice(None), *(places >> n).unbind(-1))] for n, level in enumerate(pyramid)], dim=-1)
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
