@@ -150,15 +150,17 @@ def addSegmentation(scene: Any) -> Any:
     return add
 
 
-def voxelsOf(segmentationNode: Any, segmentId: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """A segment's voxels as Slicer holds them, (K, J, I) bool of a lattice that begins at 0, read without the code under test."""
+def voxelsOf(segmentationNode: Any, segmentId: str, shape: tuple[int, int, int], margin: int = 0) -> np.ndarray:
+    """A segment's voxels as Slicer holds them, (K, J, I) bool of a lattice that begins at 0, with a margin on all sides, read without the code
+    under test."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     image = segment.GetRepresentation("Binary labelmap")
-    out = np.zeros(shape, dtype=bool)
+    out = np.zeros([n + 2 * margin for n in shape], dtype=bool)
     i0, i1, j0, j1, k0, k1 = image.GetExtent()
     if i1 >= i0:
         values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1)
-        out[k0:k1 + 1, j0:j1 + 1, i0:i1 + 1] = values == segment.GetLabelValue()
+        inner = out[k0 + margin:k1 + margin + 1, j0 + margin:j1 + margin + 1, i0 + margin:i1 + margin + 1]
+        inner[:] = values == segment.GetLabelValue()
     return out
