@@ -84,7 +84,8 @@ def click_refiner(model: Model) -> Refiner:
     refiner = refiner_of(model)
     read = refiner.encoder.stem.weight.shape[1] - refiner.classes - refiner.prompt_channels
     if (refiner.classes, refiner.prompt_channels, read) != (1, PROMPT_CHANNELS, IMAGE_CHANNELS) or refiner.encoder.stem.weight.ndim != 5:
-        raise BadInput(f"The model {model.card.get('name', '')!r} does not read clicks; `diffseg train click` makes one that does.")
+        raise BadInput(f"The model {model.card.get('name', '')!r} does not read clicks in the form of this version; update it, choose another under "
+                       "`diffseg models`, or make one with `diffseg train click`.")
     return refiner
 
 

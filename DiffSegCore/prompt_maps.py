@@ -108,8 +108,10 @@ def believed(share: Tensor, given: Steering) -> Tensor:
     known = DOUBT + (1 - 2 * DOUBT) * share.float()
     if given.seeded is None:
         return known
-    inside = share >= .5
-    return torch.where(inside, known, torch.maximum(known, given.seeded)) if inside.any() else given.seeded
+    inside, likely = share >= .5, torch.maximum(known, given.seeded)
+    if inside.any():
+        return torch.where(inside, known, likely)
+    return torch.where(share > 0, likely, given.seeded)  # what was half believed is not forgotten
 
 
 def _distances(given: Mark, shape: Sequence[int], spacing_mm: Sequence[float], within_mm: float) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:

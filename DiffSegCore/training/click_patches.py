@@ -19,13 +19,12 @@ from ..geometry import Geometry
 from ..marks import Mark
 from ..preprocess import Preprocessing
 from ..volume import Volume
+from ..zoom import FILLED, FIRST_MM, at_least, useful
 from .click_situations import Situation
 from .refiner_patches import GOLDEN, NUMBER_BITS
 
-FILLED = .6  # of the crop's sides by an object that fits: as a session zooms
 STEPS_FROM_FIT = ((-2, .12), (-1, .25), (0, .43), (1, .2))  # how often so many spacings of the ladder from the one that fits
-FIRST_MM = 3.  # a session's first look at what isn't there yet, however large it is
-AT_FIRST = .6, .15  # how often patches are so: those that start from nothing, and others
+AT_FIRST = .6, .15  # how often patches are as a session first sees what isn't there yet: those that start from nothing, and others
 CENTRED = .5  # how often the first prompt is a click in the middle of the crop, where a session puts it
 MOST_PROMPTS = 6
 PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
@@ -125,11 +124,12 @@ class ClickPatches:
         """Of the ladder: a first look's, or near the finest in which the object fits; not much finer than the scan."""
         box = case.boxes[label]
         extent = max(n * mm for n, mm in zip(box.shape, case.geometry.spacing))
-        fits = next((n for n, mm in enumerate(SPACINGS_MM) if extent <= FILLED * self.size[0] * mm), len(SPACINGS_MM) - 1)
-        least = next(n for n, mm in enumerate(SPACINGS_MM) if mm >= .45 * min(case.geometry.spacing) or mm == SPACINGS_MM[-1])
+        ladder = useful(SPACINGS_MM, case.geometry)
         steps, weights = zip(*STEPS_FROM_FIT)
-        wished = SPACINGS_MM.index(FIRST_MM) if first else fits + (0 if self.straight else int(random.choice(steps, p=weights)))
-        return SPACINGS_MM[min(max(wished, least, 0), len(SPACINGS_MM) - 1)]
+        if first:
+            return at_least(FIRST_MM, ladder)
+        fits = SPACINGS_MM.index(at_least(extent / (FILLED * self.size[0]), SPACINGS_MM)) + (0 if self.straight else int(random.choice(steps, p=weights)))
+        return at_least(SPACINGS_MM[min(max(fits, 0), len(SPACINGS_MM) - 1)], ladder)
 
     def _image(self, case: ClickCase, grid: Geometry, random: np.random.Generator) -> Tensor:
         if case.image is not None and (self.straight or random.random() >= self.made):

@@ -93,15 +93,21 @@ def fitted(crops: Sequence[Crop]) -> np.ndarray:
 
 
 def report(name: str, crops: Sequence[Crop]) -> str:
+    """The kept crops with weights fitted to the others, and with those that the package has."""
     weights = fitted([crop for number, crop in enumerate(crops) if number % KEPT])
+    return "\n".join((f"{name}: {len(crops)} crops, {len(crops[::KEPT])} of them scored",
+                      scored("fitted now", weights, crops[::KEPT]), scored("in seeding.py", np.array(getattr(seeding, name)), crops[::KEPT])))
+
+
+def scored(title: str, weights: np.ndarray, crops: Sequence[Crop]) -> str:
     found = []
-    for crop in crops[::KEPT]:
+    for crop in crops:
         p = _sigmoid(crop.terms @ weights)
         found.append([crop.dice(np.zeros_like(crop.truth)), crop.dice(p >= .5), crop.dice(p >= dice_cut(torch.from_numpy(p))),
                       -np.log(np.where(crop.truth, p, 1 - p).clip(1e-6)).mean()])
     before, half, promised, entropy = np.mean(found, axis=0)
-    return (f"{name}: {len(crops)} crops, {len(found)} of them scored: Dice {before:.3f} before, {half:.3f} cut at one half, {promised:.3f} at the promised "
-            f"best; cross-entropy {entropy:.4f}\n    ({', '.join(f'{weight:.3f}' for weight in weights)})")
+    return (f"  {title}: Dice {before:.3f} before, {half:.3f} cut at one half, {promised:.3f} at the promised best; cross-entropy {entropy:.4f}\n"
+            f"    ({', '.join(f'{weight:.3f}' for weight in weights)})")
 
 
 def _flat(terms: Sequence[Tensor]) -> np.ndarray:

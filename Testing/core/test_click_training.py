@@ -26,6 +26,7 @@ from DiffSegCore.training.commands import click as command
 from DiffSegCore.training.recipes import CT_KNOTS
 from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.writing import write_labels, write_volume
+from toys import toy_click_model
 
 SIZE = (16, 16, 16)
 CT = Preprocessing((2., 2., 2.), CT_KNOTS)
@@ -163,6 +164,25 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(data, tmp_path):
     parts, = run(data, tmp_path / "parts", "--cache", str(tmp_path / "cache"), "--resume", "--workers", "1")
     one, other = (load_model_file(path).network.state_dict() for path in (whole, parts))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_training_may_begin_with_the_weights_of_another(data, tmp_path):
+    def stem(folder: str, *more: str) -> torch.Tensor:
+        path, = run(data, tmp_path / folder, "--cache", str(tmp_path / "cache"), *more)
+        return load_model_file(path).network.encoder.stem.weight
+
+    learnt, anew = stem("first"), stem("anew", "--steps", "1")
+    first = tmp_path / "first" / "quick.safetensors"
+    further = stem("further", "--steps", "1", "--start", str(first))
+    assert (further - learnt).abs().max() < .2 * (anew - learnt).abs().max()
+    assert load_model_file(tmp_path / "further" / "quick.safetensors").card["training"]["started_with"] == load_model_file(first).sha256
+
+
+def test_weights_of_another_form_are_refused_before_anything_is_written(data, tmp_path):
+    other = toy_click_model(tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="other.safetensors holds a network of another form"):
+        run(data, tmp_path / "out", "--start", str(other))
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").glob("*.safetensors"))
 
 
 def test_the_control_looks_without_noise(data, tmp_path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toys import coarse_phantoms
 
-from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.model import Model, load_model_file, save_model
 from DiffSegCore.networks import build
@@ -23,19 +23,13 @@ from DiffSegCore.training.pretrain_data import Source, material
 from DiffSegCore.training.pretrain_pictures import power_spectrum
 from DiffSegCore.training.pretrain_recipes import PUBLIC, QUICK, RECIPES, recipe
 from DiffSegCore.training.pretrain_sampling import Sampler, Wish, intensities
-from DiffSegCore.writing import write_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """Three coarse phantoms, one folder each."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    for seed in (1, 2, 3):
-        (folder / f"case_{seed}").mkdir()
-        write_volume(phantom(seed, spacing_mm=(8, 8, 8), shape=(24, 28, 28))[0], folder / f"case_{seed}" / "ct.nii.gz")
-    return folder
+    return coarse_phantoms(tmp_path_factory.mktemp("phantoms"))
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,14 @@ def test_where_nothing_is_yet_the_prior_is_what_prompts_make_likely():
     assert torch.equal(prior, given.seeded) and prior[12, 12, 12] > .5 > prior[12, 12, 4] and prior[12, 12, 13] > prior[12, 12, 18] > prior[0, 0, 0]
 
 
+def test_what_was_half_believed_is_not_forgotten_where_nothing_is_drawn():
+    doubtful = EMPTY.clone()
+    doubtful[2, 2, 2] = .4
+    given = steering([point((12, 12, 12))], doubtful, EMPTY, MM)
+    prior = believed(doubtful, given)
+    assert float(prior[2, 2, 2]) == pytest.approx(DOUBT + .4 * (1 - 2 * DOUBT)) and torch.equal(prior[12], given.seeded[12])
+
+
 def test_a_drawn_object_is_believed_and_what_a_click_misses_is_added():
     mask = EMPTY.clone()
     mask[12, 12, 4:10] = 1

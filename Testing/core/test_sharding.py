@@ -16,13 +16,12 @@ import torch
 import torch.distributed.fsdp
 from sharded_runs import bytes_of
 from torch import nn
+from toys import coarse_phantoms
 
-from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import load_model_file
 from DiffSegCore.training.commands import pretrain as command
 from DiffSegCore.training.sharding import check_available, hollow, whole
-from DiffSegCore.writing import write_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,12 +53,7 @@ def logged_losses(out: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """Three coarse phantoms, one folder each."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    for seed in (1, 2, 3):
-        (folder / f"case_{seed}").mkdir()
-        write_volume(phantom(seed, spacing_mm=(8, 8, 8), shape=(24, 28, 28))[0], folder / f"case_{seed}" / "ct.nii.gz")
-    return folder
+    return coarse_phantoms(tmp_path_factory.mktemp("phantoms"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from DiffSegCore.crops import SPACINGS_MM
+from DiffSegCore.data.phantom import phantom
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import Model, save_model
 from DiffSegCore.networks import build
@@ -30,6 +31,14 @@ def toy_ct(path: Path, shape: tuple[int, int, int] = (20, 24, 28)) -> Path:
     array[tuple(slice(n // 5, n - n // 5) for n in shape)] = 40
     write_volume(Volume(array, toy_geometry(shape), "CT"), path)
     return path
+
+
+def coarse_phantoms(folder: Path) -> Path:
+    """Three phantoms at 8 mm in `folder`, one folder each."""
+    for seed in (1, 2, 3):
+        (folder / f"case_{seed}").mkdir()
+        write_volume(phantom(seed, spacing_mm=(8, 8, 8), shape=(24, 28, 28))[0], folder / f"case_{seed}" / "ct.nii.gz")
+    return folder
 
 
 def toy_model(path: Path, widths: tuple[int, ...] = (8, 16)) -> Path:

@@ -26,16 +26,10 @@ class Pretext:
     batches: Callable[[ImagePatches, PretextRecipe], Callable[[int, int], Any]]
 
 
-def _pairs(patches: ImagePatches, recipe: PretextRecipe) -> Callable[[int, int], Any]:
-    if recipe.budget.batch % 2:
-        raise BadInput(f"contrastive pretraining reads pairs of windows: a batch of {recipe.budget.batch} cannot be halved")
-    return Views(patches).batch
-
-
 PRETEXTS = {
     "restorative": Pretext(Restorative, lambda patches, recipe: Restorations(patches).batch),
     "masked": Pretext(Masked, lambda patches, recipe: HiddenPatches(patches, side=recipe.cube, share=recipe.masked).batch),
-    "contrastive": Pretext(Contrastive, _pairs),
+    "contrastive": Pretext(Contrastive, lambda patches, recipe: Views(patches).batch),
 }
 
 
