@@ -18,7 +18,7 @@ from torch import Tensor
 from .marks import Mark
 
 EDGE = 5.     # by how much a path becomes longer, per unit of the image's gradient
-STRIDE = 2    # the paths run on a grid so much coarser: eight times as fast, and as good (Testing/benchmarks/seeded_prior.py)
+STRIDE = 2    # the paths run on a grid so much coarser: eight times as fast, and as good a prior (cross-entropy .110 against .115, straight paths .124)
 RANGE = 8.    # voxels at which nearness has fallen to 1 / e
 FARTHEST = 200.  # voxels; also where there is no such prompt
 ALIKE = .25   # of the image's 2: a difference in value at which likeness has fallen to 1 / e

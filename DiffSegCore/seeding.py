@@ -1,7 +1,9 @@
 """What prompts alone make likely: the prior where nothing is drawn yet, and where a click says that something is missing.
 
-Logistic models of how far a voxel is along paths that avoid edges, fitted to crops of training cases by Testing/benchmarks/seeded_prior.py.
-A refiner can only refine: with these priors it has something to refine from the first click on.
+Logistic models of how far a voxel is along paths that avoid edges, fitted to crops of training cases. The bundled click model learnt with
+these weights, so they stay as they are until one is trained anew; Testing/benchmarks/seeded_prior.py scores them beside a fresh fit (on
+nothing, cross-entropy .110 against .110; beside a mask, .150 against .137). A refiner can only refine: with these priors it has something
+to refine from the first click on.
 """
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any, Mapping
 from ..errors import BadInput
 from ..preprocess import Preprocessing
 from .loop import Budget
-from .probe_recipes import HEAD_NECK_CPU, HEAD_NECK_GPU, PretextRecipe
+from .probe_recipes import HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_GPU, PretextRecipe
 from .recipes import CT_KNOTS
 
 GB = 1 << 30
@@ -87,8 +87,7 @@ def _on(data: str, setting: PretrainRecipe, name: str) -> PretrainRecipe:
 
 RECIPES = {recipe.name: recipe for recipe in (
     HEAD_NECK, CT_FINE, COMPARABLE, QUICK,
-    _as_the_pretexts(HEAD_NECK_CPU, "what was run of it stands in the comparison's records"),
-    _as_the_pretexts(HEAD_NECK_GPU, "what was run of it stands in the comparison's records"),
+    *(_as_the_pretexts(each, "what was run of it stands in the comparison's records") for each in (HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_GPU)),
     *(_on(data, setting, name) for data in PUBLIC for name, setting in (("comparable", COMPARABLE), ("product", CT_FINE))))}
 
 

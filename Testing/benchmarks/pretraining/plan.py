@@ -89,6 +89,10 @@ CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about ten hours", "hea
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=CPU.cost)
 
+# Whether longer pretraining changes the picture: the best form of guidance on validation cases, and the strongest rivals.
+CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about four hours of one core", "head-neck-cpu-long", "head-neck-cpu", (
+    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(3000, *CPU.cost[1:]))
+
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
     *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
     *(Arm("finetune", labels, SEEDS, ("scratch", *PRETRAINED)) for labels in (.1, 1.))), cost=(10800, 600, 240, 2400))
@@ -97,7 +101,7 @@ TRIAL = Plan("trial", "A few steps of everything: to see that it runs", "trial",
     Arm("nonlinear", 1., (0,), ("random", "restorative", "diffusion")),
     Arm("finetune", .4, (0,), ("scratch", "restorative"))), cost=(10, 10, 5, 5))
 
-PLANS = {plan.name: plan for plan in (CPU, CPU_LONG, GPU, TRIAL)}
+PLANS = {plan.name: plan for plan in (CPU, CPU_LONG, CPU_LENGTH, GPU, TRIAL)}
 
 
 def plan_of(name: str) -> Plan:
