@@ -29,13 +29,13 @@ MOST_VALUES = 8  # of one sign's prompts that voxels are compared with
 class Paths:
     """inside, outside float32 (k, j, i): voxels to the nearest point or scribble that says "object", and to the nearest that says "not".
 
-    likeness float32 (2, k, j, i): how much a voxel's value is like that at one of them, 0 to 1; starts (n, 3): voxels that say "object".
+    likeness float32 (2, k, j, i): how much a voxel's value is like that at one of them, 0 to 1; starts: voxels (n, 3) that say so, likewise.
     """
 
     inside: Tensor
     outside: Tensor
     likeness: Tensor
-    starts: np.ndarray
+    starts: tuple[np.ndarray, np.ndarray]
 
     @property
     def nearness(self) -> Tensor:
@@ -46,16 +46,21 @@ class Paths:
     @property
     def begun(self) -> bool:
         """Whether a prompt says where the object is."""
-        return len(self.starts) > 0
+        return len(self.starts[0]) > 0
+
+    @property
+    def turned(self) -> Paths:
+        """The same from the other side: as if what is not the object were the object."""
+        return Paths(self.outside, self.inside, self.likeness.flip(0), self.starts[::-1])
 
 
 def paths(marks: Sequence[Mark], image: Tensor) -> Paths:
     """From the points and scribbles among the marks of one object; image float32 (k, j, i), values from -1 to 1. Regions start no path."""
     smooth = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), 1.))
-    places = [_places(marks, inside, image.shape) for inside in (True, False)]
+    places = _places(marks, True, image.shape), _places(marks, False, image.shape)
     speed = _speed(image) if any(map(len, places)) else None
     ways = (_arrival(speed, at, image.shape) if len(at) else torch.full(image.shape, FARTHEST) for at in places)
-    return Paths(*ways, torch.stack([_likeness(smooth, at) for at in places]), places[0])
+    return Paths(*ways, torch.stack([_likeness(smooth, at) for at in places]), places)
 
 
 def _places(marks: Sequence[Mark], inside: bool, shape: Sequence[int]) -> np.ndarray:

@@ -3,8 +3,8 @@
     p' = sigmoid(logit p + sum over prompts of sign * strength * exp(-d^2 / 2 reach^2)),   d in mm to the prompt;
     in a prompt's core p' = 0 or 1, where the chain is frozen: holding a clicked voxel is then exact conditioning.
 
-Where nothing of the object is there yet, or a click says that more is missing, p is what prompts alone make likely (seeding.py). Older
-prompts lose strength and keep their core for ever. The session and the training of the refiner both come here.
+Where nothing of the object is there yet, or a click says that more is missing or too much, p is what prompts alone make likely
+(seeding.py). Older prompts lose strength and keep their core for ever. The session and the training of the refiner both come here.
 """
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ LEAST = .02       # the prior is held so far off 0 and 1 before it is pushed
 @dataclass(frozen=True, eq=False)
 class Steering:
     """channels float32 (11, k, j, i), see CHANNELS; push float32 (k, j, i), logits; core int8 (k, j, i): 1 object, 0 not, -1 free;
-    seeded float32 (k, j, i): chances of voxels that are not object yet, None where prompts say nothing about that."""
+    seeded float32 (k, j, i): chances of voxels that are not object yet, None where prompts say nothing about that; mistaken float32
+    (k, j, i): chances that voxels of the mask are not object, None likewise."""
 
     channels: Tensor
     push: Tensor
     core: Tensor
     seeded: Tensor | None
+    mistaken: Tensor | None
 
 
 def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacing_mm: Sequence[float]) -> Steering:
@@ -61,7 +63,8 @@ def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacin
     channels[0] = np.asarray(previous_mask, dtype=np.float32)
     channels[7:] = torch.cat([ways.nearness, ways.likeness])
     push, core = _laid_down(marks, channels, spacing_mm)
-    return Steering(torch.from_numpy(channels), torch.from_numpy(push), torch.from_numpy(core), seeding.chances(marks, mask, image, ways))
+    return Steering(torch.from_numpy(channels), torch.from_numpy(push), torch.from_numpy(core),
+                    seeding.chances(marks, mask, image, ways), seeding.mistakes(marks, mask, image, ways))
 
 
 def held(marks: Sequence[Mark], shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
@@ -103,12 +106,14 @@ def steered(prior: Tensor, given: Steering) -> Tensor:
 
 def believed(share: Tensor, given: Steering) -> Tensor:
     """The prior that a mask is, given as the share of each voxel that it covers: a mask about to be corrected may be wrong anywhere.
-    What is not in it is as likely as the prompts make it.
+    What is not in it is as likely as the prompts make it, and what is in it as unlikely.
     """
-    known = DOUBT + (1 - 2 * DOUBT) * share.float()
+    known, inside = DOUBT + (1 - 2 * DOUBT) * share.float(), share >= .5
+    if given.mistaken is not None:
+        known = torch.where(inside, torch.minimum(known, 1 - given.mistaken), known)
     if given.seeded is None:
         return known
-    inside, likely = share >= .5, torch.maximum(known, given.seeded)
+    likely = torch.maximum(known, given.seeded)
     if inside.any():
         return torch.where(inside, known, likely)
     return torch.where(share > 0, likely, given.seeded)  # what was half believed is not forgotten

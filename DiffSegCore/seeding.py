@@ -19,7 +19,8 @@ from .marks import Mark
 BEGUN = (4.203, -.496, -.481, -7.366)  # of 1, x, x^2, y; x = log(1 + voxels to a positive prompt), y = nearness to a negative one
 MISSING = (-6.318, -1.142, 1.380, 1.979, -1.411, 2.128)  # of 1, x, z, n, e, likeness; x as above, of the newest prompt; z = log(1 + its
 # voxels to the mask), n = log(1 + voxels to a negative prompt), e = log(1 + voxels from the mask)
-FAR = 60.  # voxels; a negative prompt further away than this, or none, makes no difference
+EXTRA = MISSING  # the same from the other side: of a newest prompt that says "not", within the mask
+FAR = 60.  # voxels; a prompt of the other sign further away than this, or none, makes no difference
 
 
 def chances(marks: Sequence[Mark], mask: Tensor, image: Tensor, ways: Paths) -> Tensor | None:
@@ -29,8 +30,14 @@ def chances(marks: Sequence[Mark], mask: Tensor, image: Tensor, ways: Paths) -> 
     """
     if not mask.any():
         return begun(ways) if ways.begun else None
-    newest = [mark for mark in marks if mark.age == 0 and mark.inside and mark.kind != "region"]
+    newest = _newest(marks, True)
     return missing(paths(newest, image), mask, ways) if newest else None
+
+
+def mistakes(marks: Sequence[Mark], mask: Tensor, image: Tensor, ways: Paths) -> Tensor | None:
+    """Chance (k, j, i) that voxels of the mask do not belong to the object; None where prompts say nothing about that. As of `chances`."""
+    newest = _newest(marks, False)
+    return extra(paths(newest, image), mask, ways) if newest and mask.any() else None
 
 
 def begun(ways: Paths) -> Tensor:
@@ -44,6 +51,12 @@ def missing(newest: Paths, mask: Tensor, ways: Paths) -> Tensor | None:
     return None if terms is None else _sigmoid(MISSING, terms)
 
 
+def extra(newest: Paths, mask: Tensor, ways: Paths) -> Tensor | None:
+    """Chance (k, j, i) that a voxel of a mask is as wrong as the newest prompt's; None if that lies beside the mask."""
+    terms = missing_terms(newest.turned, ~mask, ways.turned)
+    return None if terms is None else _sigmoid(EXTRA, terms)
+
+
 def begun_terms(ways: Paths) -> tuple[Tensor, ...]:
     """What BEGUN weighs, each (k, j, i)."""
     x = ways.inside.log1p()
@@ -51,13 +64,17 @@ def begun_terms(ways: Paths) -> tuple[Tensor, ...]:
 
 
 def missing_terms(newest: Paths, mask: Tensor, ways: Paths) -> tuple[Tensor, ...] | None:
-    """What MISSING weighs, each (k, j, i)."""
+    """What MISSING weighs, each (k, j, i); EXTRA too, with everything turned."""
     away = torch.from_numpy(ndimage.distance_transform_edt(~mask.numpy())).float()
-    gap = max((float(away[tuple(at)]) for at in newest.starts), default=0.)
+    gap = max((float(away[tuple(at)]) for at in newest.starts[0]), default=0.)
     if gap == 0:
         return None
     x = newest.inside.log1p()
     return torch.ones_like(x), x, torch.full_like(x, gap).log1p(), ways.outside.clamp(max=FAR).log1p(), away.log1p(), newest.likeness[0]
+
+
+def _newest(marks: Sequence[Mark], inside: bool) -> list[Mark]:
+    return [mark for mark in marks if mark.age == 0 and mark.inside == inside and mark.kind != "region"]
 
 
 def _sigmoid(weights: Sequence[float], terms: Sequence[Tensor]) -> Tensor:

@@ -2,7 +2,8 @@
 
     python -m Testing.benchmarks.seeded_prior --data DIR ... [--label-maps FILE ...] [--leave-out PATTERN ...] --cache DIR [--crops N]
 
-BEGUN: from one to five prompts on nothing. MISSING: a positive prompt beside a mask, corrupted or seeded itself. Every fourth crop is
+BEGUN: from one to five prompts on nothing. MISSING: a positive prompt beside a mask, corrupted or seeded itself. EXTRA: a negative one
+within such a mask. Every fourth crop is
 kept from the fit and scored: the Dice before, after, and the mean cross-entropy. `--edge 0` and `--stride 1` show what straight paths
 and the full grid would give.
 """
@@ -32,17 +33,21 @@ PENALTY = 1e-3
 
 
 class Crop(NamedTuple):
-    """terms (voxels, n) of the voxels that are judged, whether they are object, and how many voxels of the mask are right, are, and should be."""
+    """terms (voxels, n) of the voxels that are judged; target: which of them a correction should add to the mask (or take from it); and how
+    many voxels of the mask are right, are, and should be."""
 
     terms: np.ndarray
-    truth: np.ndarray
+    target: np.ndarray
     right: int
     drawn: int
     wanted: int
+    adds: bool = True
 
-    def dice(self, added: np.ndarray) -> float:
-        """With more voxels in the mask, of those that are judged."""
-        return 2 * (self.right + (added & self.truth).sum()) / (self.drawn + added.sum() + self.wanted)
+    def dice(self, changed: np.ndarray) -> float:
+        """With these of the judged voxels added, or taken away."""
+        hit, all = int((changed & self.target).sum()), int(changed.sum())
+        right, drawn = (self.right + hit, self.drawn + all) if self.adds else (self.right - (all - hit), self.drawn - all)
+        return 2 * right / (drawn + self.wanted)
 
 
 def seeded(situation: Situation, prompts: int, seed: int) -> Situation:
@@ -64,26 +69,35 @@ def begun(patches: ClickPatches, crops: int) -> Iterator[Crop]:
 
 
 def missing(patches: ClickPatches, crops: int) -> Iterator[Crop]:
-    for number in range(crops, 3 * crops):  # about a third of them has a positive prompt beside a mask
+    return corrected(patches, crops, adds=True)
+
+
+def extra(patches: ClickPatches, crops: int) -> Iterator[Crop]:
+    return corrected(patches, crops, adds=False)
+
+
+def corrected(patches: ClickPatches, crops: int, adds: bool) -> Iterator[Crop]:
+    """A newest prompt beside a mask, or a negative one in it."""
+    for number in range(crops, (3 if adds else 5) * crops):  # about a third, and a sixth, of them has such a prompt
         situation = patches.situation(number)
         if number % 2:
-            situation = seeded(situation, 1, number).prompted(np.random.default_rng((number, MOST_PROMPTS)))
+            situation = seeded(situation, 1 if adds else 2, number).prompted(np.random.default_rng((number, MOST_PROMPTS)))
         mask = torch.from_numpy(situation.mask >= .5)
-        newest = [mark for mark in situation.marks if mark.age == 0 and mark.inside and mark.kind != "region"]
+        newest = [mark for mark in situation.marks if mark.age == 0 and mark.inside == adds and mark.kind != "region"]
         if not newest or not mask.any():
             continue
-        ways = geodesic.paths(situation.marks, situation.image[1])
-        terms = seeding.missing_terms(geodesic.paths(newest, situation.image[1]), mask, ways)
+        ways, last = (geodesic.paths(marks, situation.image[1]) for marks in (situation.marks, newest))
+        terms = seeding.missing_terms(last, mask, ways) if adds else seeding.missing_terms(last.turned, ~mask, ways.turned)
         if terms is not None:
-            outside = ~mask.flatten().numpy()
+            judged = (mask != adds).flatten().numpy()
             right = int((mask.numpy() & situation.truth).sum())
-            yield Crop(_flat(terms)[outside], situation.truth.ravel()[outside], right, int(mask.sum()), int(situation.truth.sum()))
+            yield Crop(_flat(terms)[judged], situation.truth.ravel()[judged] == adds, right, int(mask.sum()), int(situation.truth.sum()), adds)
 
 
 def fitted(crops: Sequence[Crop]) -> np.ndarray:
     """Weights of a logistic regression, by Newton's method."""
     x = np.concatenate([crop.terms[::THINNED] for crop in crops])
-    y = np.concatenate([crop.truth[::THINNED] for crop in crops])
+    y = np.concatenate([crop.target[::THINNED] for crop in crops])
     weights = np.zeros(x.shape[1])
     for _ in range(20):
         p = _sigmoid(x @ weights)
@@ -103,8 +117,8 @@ def scored(title: str, weights: np.ndarray, crops: Sequence[Crop]) -> str:
     found = []
     for crop in crops:
         p = _sigmoid(crop.terms @ weights)
-        found.append([crop.dice(np.zeros_like(crop.truth)), crop.dice(p >= .5), crop.dice(p >= dice_cut(torch.from_numpy(p))),
-                      -np.log(np.where(crop.truth, p, 1 - p).clip(1e-6)).mean()])
+        found.append([crop.dice(np.zeros_like(crop.target)), crop.dice(p >= .5), crop.dice(p >= dice_cut(torch.from_numpy(p))),
+                      -np.log(np.where(crop.target, p, 1 - p).clip(1e-6)).mean()])
     before, half, promised, entropy = np.mean(found, axis=0)
     return (f"  {title}: Dice {before:.3f} before, {half:.3f} cut at one half, {promised:.3f} at the promised best; cross-entropy {entropy:.4f}\n"
             f"    ({', '.join(f'{weight:.3f}' for weight in weights)})")
@@ -130,7 +144,7 @@ def main() -> None:
     args = parser.parse_args()
     geodesic.EDGE, geodesic.STRIDE = args.edge, args.stride
     patches = patches_to_learn(CLICK, ClickSources(args.data, args.label_maps, args.leave_out, args.cache), args.cache, Fabric(accelerator="cpu", devices=1))
-    for made in (begun, missing):
+    for made in (begun, missing, extra):
         print(report(made.__name__.upper(), list(made(patches, args.crops))), flush=True)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from DiffSegCore.geodesic import paths
 from DiffSegCore.marks import Mark
-from DiffSegCore.seeding import begun, chances, missing
+from DiffSegCore.seeding import begun, chances, extra, missing, mistakes
 
 SHAPE = (24, 24, 24)
 FLAT = torch.zeros(SHAPE)
@@ -45,3 +45,17 @@ def test_the_further_a_missing_place_lies_from_the_mask_the_more_is_missing():
 def test_a_prompt_within_the_mask_and_one_that_says_not_miss_nothing():
     for mark in (point((12, 12, 4)), point((12, 12, 20), False)):
         assert chances([mark], slab(8), FLAT, paths([mark], FLAT)) is None
+
+
+def test_the_deeper_in_the_mask_a_wrong_place_lies_the_more_is_wrong():
+    wrong = []
+    for at in (13, 8):
+        ways = paths([point((12, 12, at), False)], FLAT)
+        wrong.append(int((extra(ways, slab(16), ways)[:, :, :16] >= .5).sum()))
+    assert 0 < wrong[0] < wrong[1]
+
+
+def test_a_prompt_beside_the_mask_and_one_that_says_object_find_no_mistake():
+    for mark in (point((12, 12, 20), False), point((12, 12, 4))):
+        assert mistakes([mark], slab(8), FLAT, paths([mark], FLAT)) is None
+    assert mistakes([point((12, 12, 4), False)], slab(0), FLAT, paths([point((12, 12, 4), False)], FLAT)) is None
