@@ -56,7 +56,7 @@ def run(name: str, model: Model, data: Path, count: int | None, clicks: int, out
         def tried() -> Record:
             folder, which = write_datalist((case,), out / "lists" / name / case.name), Which(organs=curve.organs)
             trials = evaluated(folder, which, Task(clicks=clicks), lambda prediction, organ: SessionClicker(model, steps=STEPS, organ=organ))
-            say(f"{name}, {case.name}: Dice {', '.join(f'{sum(t.rounds[n].dice for t in trials) / len(trials):.3f}' for n in (1, clicks))} after 1 and {clicks} clicks")
+            say(f"{name}, {case.name}: mean Dice {sum(trial.rounds[-1].dice for trial in trials) / len(trials):.3f} after {clicks} clicks")
             return {"trials": [{**asdict(trial), "data": name} for trial in trials]}
 
         kept(out / "trials" / f"{clicks}-clicks" / name / f"{case.name}.json", mark, tried)
@@ -81,8 +81,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     head = ("objects", *(f"Dice@{n}" for n in shown), f"NSD@{shown[-1]}", "NoC85", "NoC90", "harmful", "p50 s", "p95 s")
     rows = [(f"{each['title']} ({each['cases']} cases)", *_cells(each["overall"], shown)) for each in sets.values()]
     organs = [(f"{organ}, {name}", *_cells(one, shown)) for name, each in sets.items() if len(each["organs"]) > 1 for organ, one in each["organs"].items()]
-    words = (f"From an empty mask, {found['clicks']} clicks, each into the largest error. Dice@n: after n clicks. NSD at 2 mm. NoC: clicks that a Dice of .85 or .90 takes, "
-             f"{found['clicks']} where it is never reached. Harmful: clicks that cost more than .001 of Dice.")
+    words = (f"From an empty mask, {found['clicks']} clicks, each into the largest error. Dice@n: after n clicks. NSD at 2 mm. NoC: clicks that a Dice "
+             f"of .85 or .90 takes, {found['clicks']} where it is never reached. Harmful: clicks that cost more than .001 of Dice.")
     return "\n\n".join((words, table([("set", *head), *rows]), *([table([("organ", *head), *organs])] if organs else [])))
 
 

@@ -106,7 +106,7 @@ def biased(volume: Volume, truth: LabelMap, strength: float = .5) -> Pair:
 
 
 GEOMETRIC = (Disturbance("rotated", "rotated by 15 degrees", rotated), Disturbance("turned", "other storage, same voxels", turned),
-             Disturbance("thick", "slices of 5 mm or more", thick), Disturbance("half", "half of the slices", half))
+             Disturbance("thick", "slices averaged to 5 mm or more", thick), Disturbance("half", "half of the slices", half))
 OF_CT = (Disturbance("noise", "noise, sd 40 HU", noisy), Disturbance("shifted", "100 HU too bright", shifted),
          Disturbance("streaks", "metal and streaks", streaked))
 OF_MR = (Disturbance("noise", "noise, sd 5 % of the range", noisy_mr), Disturbance("rescaled", "1.5 times as bright, plus 10 %", rescaled),

@@ -2,7 +2,7 @@
 
     python -m Testing.benchmarks.evaluate_models -o evaluation [--model NAME] [--cases N]
 
-One record a case in OUT/NAME/cases; then OUT/NAME/evaluation.md and .json, and worst-found.png beside worst-truth.png. Every case is segmented
+One record a case in OUT/NAME/cases; then OUT/NAME/evaluation.md and .json, and the worst case in OUT/NAME/pictures, found and true. Every case is segmented
 on its own grid, as `diffseg segment` does it. An organ without a voxel in the reference has no Dice there: it was not contoured or is absent; where
 the reference is complete, what was found of it all the same is counted.
 """
@@ -33,14 +33,18 @@ from .refiner_judging import Truth, calibrated
 
 
 def measured(case: Case, segmenter: Segmenter) -> Record:
-    """Scores by organ; seconds to read and segment; calibration where the model is in doubt; the Dice that it expects of each organ."""
-    began = time.perf_counter()
+    """Scores by organ; seconds to read and segment, by the clock and of the processor, which a busy machine does not lengthen; calibration
+    where the model is in doubt; the Dice that it expects of each organ.
+    """
+    began, busy = time.perf_counter(), time.process_time()
     prediction = segmenter.segment(read_volume(case.image))
-    seconds, truth, organs = time.perf_counter() - began, case.truth(), segmenter.model.organs
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - busy
+    truth, organs = case.truth(), segmenter.model.organs
     scores = compare(prediction.labels, truth, organs=organs, skip_empty=True)
     say(f"{case.name}: {seconds:.1f} s, mean Dice {sum(each.dice for each in scores) / max(1, len(scores)):.3f}")
-    return {"case": case.name, "seconds": seconds, "machine": machine(), "warnings": list(prediction.warnings), "scores": [asdict(each) for each in scores],
-            "calibration": calibration(prediction, truth, organs), "expected": {each.size.name: each.confidence for each in organs_found(prediction)},
+    return {"case": case.name, "seconds": seconds, "cpu_seconds": cpu_seconds, "machine": machine(), "warnings": list(prediction.warnings),
+            "scores": [asdict(each) for each in scores], "calibration": calibration(prediction, truth, organs),
+            "expected": {each.size.name: each.confidence for each in organs_found(prediction)},
             "false_ml": false_ml(prediction.labels, truth) if case.complete else {}}
 
 
@@ -55,13 +59,16 @@ def false_ml(found: LabelMap, truth: LabelMap) -> dict[str, float]:
     return {each.name: each.ml for each in organ_volumes(found) if each.ml and each.name in absent}
 
 
-def pictures(case: Case, segmenter: Segmenter, note: str, out: Path) -> None:
-    """What was found in the case and what is true, drawn alike."""
+def pictures(case: Case, segmenter: Segmenter, note: str, out: Path) -> Record:
+    """What was found in the case and what is true, drawn alike; their files' names."""
     volume, truth = read_volume(case.image), case.truth()
     known = {id: name for id, name in truth.names.items() if name in segmenter.model.organs}
     ids = np.where(np.isin(truth.ids, list(known)), truth.ids, 0).astype(truth.ids.dtype)
-    save_picture(out / "worst-found.png", volume, segmenter.segment(volume).labels, title=f"{case.name}: found", note=note)
-    save_picture(out / "worst-truth.png", volume, LabelMap(ids, truth.geometry, known), title=f"{case.name}: reference")
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = {"found": segmenter.segment(volume).labels, "reference": LabelMap(ids, truth.geometry, known)}
+    for what, labels in drawn.items():
+        save_picture(out / f"{case.name}-{what}.png", volume, labels, title=f"{case.name}: {what}", note=note)
+    return {"files": [f"{case.name}-{what}.png" for what in drawn]}
 
 
 def main() -> None:
@@ -76,7 +83,8 @@ def main() -> None:
         write(out / "evaluation.json", {"model": mark, **found})
         (out / "evaluation.md").write_text(markdown(found), encoding="utf-8")
         if (worst := found["worst_case"]) in cases:
-            pictures(cases[worst], segmenter, f"{name}, the worst of {len(records)} cases: mean Dice {found['worst_dice']:.3f}", out)
+            note = f"{name}, the worst of {len(records)} cases: mean Dice {found['worst_dice']:.3f}"
+            kept(out / "pictures" / f"{worst}.json", mark, lambda: pictures(cases[worst], segmenter, note, out / "pictures"))
         print(f"{markdown(found)}\n", flush=True)
 
 

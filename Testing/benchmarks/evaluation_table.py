@@ -24,7 +24,7 @@ def summary(records: Mapping[str, Record]) -> dict[str, Any]:
             "worst_case": worst, "worst_dice": round(dice[worst], 4) if worst else math.nan,
             "tolerance_mm": {each.organ: each.tolerance_mm for ones in scores.values() for each in ones},
             "calibration": calibration(records), "false_finds": _false_finds(records),
-            "seconds_median": round(statistics.median(record["seconds"] for record in records.values()), 2),
+            **{f"{key}_median": round(statistics.median(record[key] for record in records.values()), 2) for key in ("seconds", "cpu_seconds")},
             "measured_on": next(iter(records.values()))["machine"], "warned": sum(bool(record["warnings"]) for record in records.values())}
 
 
@@ -67,14 +67,18 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
     elif "tolerance_mm" in found:
         sentences.append("NSD is at 2 mm.")
     if known := found.get("calibration"):
-        sentences.append(f"Calibration near outlines and where the model is in doubt: ECE {known['ece']:.3f}, NLL {known['nll']:.3f}, AUROC of entropy for errors "
-                         f"{known['auroc']:.3f}. The Dice that it expects of an organ is off by {known['expected_off']:.3f} on average, {_side(known['expected_over'])}.")
+        sentences.append(f"Calibration near outlines and where the model is in doubt: ECE {known['ece']:.3f}, NLL {known['nll']:.3f}, AUROC of entropy "
+                         f"for errors {known['auroc']:.3f}. The Dice that it expects of an organ is off by {known['expected_off']:.3f} on average, "
+                         f"{_side(known['expected_over'])}.")
     if false := found.get("false_finds"):
-        sentences.append("Found although absent: " + ", ".join(f"{organ} in {one['cases']} cases (at most {one['most_ml']:.1f} ml)" for organ, one in false.items()) + ".")
+        each = (f"{organ} in {one['cases']} cases (at most {one['most_ml']:.1f} ml)" for organ, one in false.items())
+        sentences.append(f"Found although absent: {', '.join(each)}.")
     if "worst_case" in found:
-        sentences.append(f"The worst case is {found['worst_case']}, mean Dice {found['worst_dice']:.3f}; {found['warned']} of {found['cases']} cases came with a warning.")
+        sentences.append(f"The worst case is {found['worst_case']}, mean Dice {found['worst_dice']:.3f}; "
+                         f"{found['warned']} of {found['cases']} cases came with a warning.")
     if "seconds_median" in found:
-        sentences.append(f"{found['seconds_median']:.1f} s a case (median; reading and segmenting) on {found['measured_on']}.")
+        sentences.append(f"{found['seconds_median']:.1f} s a case to read and segment, {found['cpu_seconds_median']:.1f} s of processor time (medians), "
+                         f"on {found['measured_on']}.")
     return sentences
 
 

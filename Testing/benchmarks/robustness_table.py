@@ -36,7 +36,8 @@ def _disturbed(plain: Records, records: Records) -> dict[str, Any]:
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Three tables: disturbances, the organs' changes, and volumes of other kinds; and what the warnings say."""
-    parts = [f"The first {found['cases']} test cases; changes are of the mean Dice over organs, and of every organ's.", _overall(found), _by_organ(found)]
+    parts = [f"The first {found['cases']} test cases. Dice is the mean over the organs that are left; changes are of organs that are there before and after.",
+             _overall(found), _by_organ(found)]
     if found["out_of_domain"]:
         parts.append(_strange(found["out_of_domain"]))
     warnings = [f"- {title}: {count} x {sentence}" for title, each in found["disturbed"].items() for sentence, count in each["warnings"].items()]
@@ -62,11 +63,10 @@ def _by_organ(found: Mapping[str, Any]) -> str:
 
 
 def _strange(found: Mapping[str, Any]) -> str:
-    rows = [("another kind of volume", "warned", "ml found", "what it says")]
-    for what, each in found.items():
-        said = each.get("error") or " ".join(each["warnings"])
-        rows.append((what, "crashed" if "error" in each else "yes" if each["warnings"] else "NO", f"{each.get('ml', math.nan):.0f}", said))
-    return table(rows)
+    rows = [("another kind of volume", "warned", "ml found"),
+            *((what, "crashed" if "error" in each else "yes" if each["warnings"] else "NO", f"{each.get('ml', math.nan):.0f}") for what, each in found.items())]
+    said = [f"- {what}: {each.get('error') or ' '.join(each['warnings']) or 'nothing'}" for what, each in found.items()]
+    return "\n\n".join((table(rows), "What is said of them:\n\n" + "\n".join(said)))
 
 
 def _organs(cases: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -118,10 +118,10 @@ def test_a_model_is_evaluated_and_a_second_run_computes_nothing(data, toy, tmp_p
     assert called(monkeypatch, evaluate_models, "--model", toy, "--data", data, "-o", out) == 0
     printed = capsys.readouterr().out
     assert "2 cases of two made-up cases (all)" in printed and "| brainstem" in printed and "NSD is at 2 mm" in printed and "ECE" in printed
-    assert (out / "toy" / "worst-found.png").stat().st_size > 10_000 and (out / "toy" / "worst-truth.png").is_file()
     found = json.loads((out / "toy" / "evaluation.json").read_text())
+    assert all((out / "toy" / "pictures" / f"{found['worst_case']}-{what}.png").stat().st_size > 10_000 for what in ("found", "reference"))
     assert found["cases"] == 2 and [row["organ"] for row in found["dice"]] == ["brainstem"] and found["worst_case"] in ("case_1", "case_2")
-    monkeypatch.setattr(evaluate_models, "measured", lambda *_: pytest.fail("was computed again"))
+    monkeypatch.setattr(Segmenter, "segment", lambda *_: pytest.fail("was computed again"))
     assert called(monkeypatch, evaluate_models, "--model", toy, "--data", data, "-o", out) == 0
     assert capsys.readouterr().out == printed
 
@@ -214,7 +214,9 @@ def test_a_click_models_card_needs_curves(tmp_path):
     assert "click curves" in card_contents.missing(describe_model(toy_click_model(tmp_path / "c.safetensors")))
 
 
-def test_every_bundled_card_can_be_read_as_markdown(capsys):
+def test_the_document_says_what_the_bundled_cards_say(capsys):
     card_markdown.main()
     text = capsys.readouterr().out
     assert "## head-neck-ct" in text and "## click" in text and "| spinal_cord" in text and "not told" not in text
+    document = Path(__file__).resolve().parents[2] / "docs" / "Models.md"
+    assert document.read_text(encoding="utf-8") == text, "the cards have changed since: run `make cards`"
