@@ -50,13 +50,15 @@ cards: $(VENV)/.installed-train
 TRAINED := head-neck-ct abdomen-ct abdomen-mr click
 KIND_click := click
 train-head-neck-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp"
-train-abdomen-ct: SOURCES = --data "$(DATA)/ct_abdomen" --leave-out 'amos_*' ts_example --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz
+train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz
+LISTED_abdomen-ct := yes
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
   --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example
 RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt),--resume)
 
 $(TRAINED:%=train-%): train-%: $(VENV)/.installed-train
+	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data")
 	$(VENV)/bin/diffseg train $(or $(KIND_$*),head) --recipe $* $(SOURCES) -o "$(RUNS)/$*" $(RESUMED) $(TRAIN_OPTIONS)
 	mkdir -p "$(RUNS)/$*/shipped"
 	$(VENV)/bin/python -m Testing.benchmarks.card "$(RUNS)/$*/$*.safetensors" --trained-here -o "$(RUNS)/$*/shipped/$*.safetensors"

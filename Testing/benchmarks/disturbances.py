@@ -13,6 +13,7 @@ from DiffSegCore.volume import LabelMap, Volume
 
 Pair = tuple[Volume, LabelMap]
 METAL_HU, METAL_MM, METAL_SLICES_MM = 3000., 4., 15.
+TIE = 1e-3  # smaller than any difference of shares
 STREAK_HU, STREAK_MM, STREAKS = 500., 50., 9
 
 
@@ -35,7 +36,7 @@ def rotated(volume: Volume, truth: LabelMap, degrees: float = 15.) -> Pair:
     image = _itk(volume.array, grid)
     turn.SetCenter(image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in grid.size_ijk]))
     moved = sitk.Resample(image, image, turn, sitk.sitkLinear, float(volume.array.min()), sitk.sitkFloat32)
-    labels = _labels(truth, grid, lambda mask: sitk.Resample(mask, image, turn, sitk.sitkLinear, 0., sitk.sitkFloat32))
+    labels = _labels(truth, grid, lambda mask: sitk.GetArrayFromImage(sitk.Resample(mask, image, turn, sitk.sitkLinear, 0., sitk.sitkFloat32)))
     return _like(volume, sitk.GetArrayFromImage(moved)), labels
 
 
@@ -48,11 +49,18 @@ def turned(volume: Volume, truth: LabelMap) -> Pair:
 
 
 def thick(volume: Volume, truth: LabelMap, mm: float = 5.) -> Pair:
-    """Slices (K) averaged, at least two at a time, until they are that thick; a voxel is the organ's that has more than half of it."""
+    """Slices (K) averaged, at least two at a time, until they are that thick; a voxel is the organ's that has more than half of it, and of
+    halves the one in the first slice: without that, pairs of slices would take a voxel off both ends of every organ.
+    """
     count = min(max(2, math.ceil(mm / volume.geometry.spacing[0] - 1e-3)), volume.geometry.shape[0])
     image = _shrunk(_itk(volume.array.astype(np.float32), volume.geometry), count)
     grid = Geometry.from_itk(image)
-    labels = _labels(truth, grid, lambda mask: _shrunk(mask, count))
+
+    def share(mask: sitk.Image) -> np.ndarray:
+        first = sitk.GetArrayViewFromImage(mask)[:count * grid.shape[0]:count]
+        return sitk.GetArrayFromImage(_shrunk(mask, count)) + TIE * (first - .5)
+
+    labels = _labels(truth, grid, share)
     return Volume(_stored(sitk.GetArrayFromImage(image), volume.array.dtype), grid, volume.modality), labels
 
 
@@ -126,11 +134,11 @@ def _middle(truth: LabelMap) -> tuple[int, int, int]:
     return tuple(int(n) for n in np.rint(centre))
 
 
-def _labels(truth: LabelMap, grid: Geometry, carried: Callable[[sitk.Image], sitk.Image]) -> LabelMap:
+def _labels(truth: LabelMap, grid: Geometry, carried: Callable[[sitk.Image], np.ndarray]) -> LabelMap:
     """Each voxel to the label that has more than half of it once every label's mask was carried along; background otherwise."""
     most, ids = np.full(grid.shape, .5, np.float32), np.zeros(grid.shape, truth.ids.dtype)
     for id in np.unique(truth.ids[truth.ids > 0]):
-        share = sitk.GetArrayFromImage(carried(_itk((truth.ids == id).astype(np.float32), truth.geometry)))
+        share = carried(_itk((truth.ids == id).astype(np.float32), truth.geometry))
         ids[share > most] = id
         most = np.maximum(most, share)
     return LabelMap(ids, grid, truth.names)

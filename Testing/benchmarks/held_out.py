@@ -104,12 +104,12 @@ def spread(cases: tuple[Case, ...], count: int | None) -> tuple[Case, ...]:
     return tuple(cases[int(n)] for n in np.linspace(0, len(cases) - 1, count).round())
 
 
-def write_datalist(cases: tuple[Case, ...], folder: Path) -> Path:
-    """A MONAI datalist of the cases in `folder`, which any command that takes --data reads; the folder."""
+def write_datalist(cases: tuple[Case, ...], folder: Path, split: str = "testing") -> Path:
+    """A MONAI datalist of the cases, all of one split and one table of labels, which any command that takes --data reads; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = [{"image": str(case.image.resolve()), "label": str(case.label.resolve())} for case in cases]
     with atomic(folder / "dataset.json") as temporary:
-        temporary.write_text(json.dumps({"labels": {str(id): name for id, name in cases[0].names.items()}, "testing": listed}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({"labels": {str(id): name for id, name in cases[0].names.items()}, split: listed}, indent=1), encoding="utf-8")
     return folder
 
 

@@ -78,6 +78,13 @@ def test_a_thick_slice_is_the_mean_and_belongs_to_who_has_most_of_it():
     assert volume.geometry.to_ras((0, 0, 0))[2] == 2  # the middle of the three slices
 
 
+def test_organs_keep_their_volume_in_thick_slices_though_pairs_are_halved():
+    ids = np.zeros((12, 1, 4), np.uint8)
+    ids[1:6, 0, 0], ids[2:7, 0, 1], ids[3:8, 0, 2], ids[4:9, 0, 3] = 1, 1, 1, 1
+    _, truth = thick(*pair(ids, (2.5, 2., 2.)))
+    assert truth.ids.shape[0] == 6 and 2 * int((truth.ids > 0).sum()) == int(ids.sum())
+
+
 def test_the_half_with_more_of_the_organs_stays_in_its_place():
     ids = np.zeros((5, 2, 2), np.uint8)
     ids[3:, 0, 0] = 1

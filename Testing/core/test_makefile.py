@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.registry import name_of
 from DiffSegCore.resources import resource
 from DiffSegCore.training import click_recipes, recipes
@@ -34,6 +35,17 @@ def test_a_training_takes_its_recipe_and_leaves_a_file_that_can_ship(name):
     kind = "click" if name in click_recipes.RECIPES else "head"
     assert f"diffseg train {kind} --recipe {name} --data" in said and '"somewhere/' in said
     assert f'-o "elsewhere/{name}"' in said and "--trained-here" in said and "--resume" not in said
+
+
+def test_data_without_names_is_listed_with_them_first(shared_data, tmp_path, monkeypatch):
+    from benchmarks import bundled, training_lists
+
+    said = make("-n", "train-abdomen-ct", "RUNS=elsewhere").stdout
+    assert said.index("training_lists abdomen-ct") < said.index('--data "elsewhere/abdomen-ct/data" --label-maps')
+    monkeypatch.setattr("sys.argv", ["", "abdomen-ct", "--data", str(shared_data), "-o", str(tmp_path)])
+    assert bundled.ending(training_lists.main) == 0
+    found = read_dataset(tmp_path)
+    assert [case.name for case in found.cases["train"]] == ["ts_dicom_slab"] and found.labels[5] == "liver"
 
 
 def test_a_training_that_was_stopped_goes_on(tmp_path):

@@ -11,11 +11,13 @@ from benchmarks import bundled, card_contents, card_markdown, click_curves, eval
 from benchmarks.held_out import FOREIGN, HELD_OUT, HeldOut, Source, cases_of, spread, write_datalist
 from toys import ORGANS, toy_click_model, toy_geometry, toy_model
 
+from DiffSegCore.catalogue import entry_of
 from DiffSegCore.click_evaluation.trials import Round, Trial
 from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import describe_model, load_model_file, save_model
 from DiffSegCore.segmenter import Segmenter
+from DiffSegCore.training.recipes import RECIPES
 from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.writing import write_labels, write_volume
 
@@ -87,6 +89,12 @@ def test_no_case_of_the_table_is_one_that_its_model_learnt_from(shared_data):
     assert {case.name for case in cases_of(HELD_OUT["abdomen-mr"].sources, shared_data)} == {"31", "32", "33", "34"}
     assert len(cases_of(HELD_OUT["head-neck-ct"].sources, shared_data)) == 40
     assert len(cases_of(held_out.SARCOMAS, shared_data)) == 10
+
+
+@pytest.mark.parametrize("name", [name for name in HELD_OUT if name in RECIPES])
+def test_every_organ_of_a_recipe_is_named_by_some_reference(name, shared_data):
+    named = {organ for case in cases_of(HELD_OUT[name].sources, shared_data) for organ in case.names.values()}
+    assert set(RECIPES[name].organs) <= named
 
 
 # Records
@@ -202,6 +210,15 @@ def test_a_card_is_filled_from_records_and_refuses_those_of_other_weights(data, 
     save_model(model, half)
     capsys.readouterr()
     assert called(monkeypatch, card, half, "--records", out / "toy", "-o", half) == 2 and "run `make evaluate` again" in capsys.readouterr().err
+
+
+def test_the_catalogue_takes_seconds_from_the_card_or_keeps_its_own(toy):
+    from benchmarks.catalogue import timed
+
+    model, before = load_model_file(toy), entry_of(toy, seconds=9., measured_on="a machine")
+    assert timed(toy, before) == {"seconds": 9., "measured_on": "a machine"} and timed(toy, None) == {}
+    save_model(replace(model, card={**model.card, "measured": {"seconds_median": 4., "measured_on": "another"}}), toy)
+    assert timed(toy, before) == {"seconds": 4., "measured_on": "another"}
 
 
 def test_gaps_of_a_card_are_named(toy):
