@@ -1,6 +1,7 @@
 """`make` has a way to repeat every measurement and every training, and says which there are."""
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,8 @@ KNOWN = {**recipes.RECIPES, **click_recipes.RECIPES}
 def make(*arguments: str) -> subprocess.CompletedProcess:
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+    own = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "DATA", "RUNS", "OUT", "CASES")}
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=own)
 
 
 def test_every_bundled_model_can_be_trained_again():
