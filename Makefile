@@ -1,4 +1,4 @@
-# make demo | test | slicer-test | bench | clean      PYTHON=python3.12 chooses the Python, VENV=folder where its environment goes.
+# make demo | test | slicer-test | bench | evaluate | cards | train-MODEL | clean      PYTHON=python3.12 chooses the Python, VENV=folder where its environment goes.
 #
 # On Linux the default build of PyTorch brings several gigabytes of CUDA. Without an NVIDIA card, set PIP_EXTRA_INDEX_URL to
 # PyTorch's index of CPU builds (see "Start locally" on pytorch.org) before the first make.
@@ -7,13 +7,15 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && { echo $$python; break; }; done)
 VENV ?= .venv
-OUT ?= demo
+DATA ?= ../shared/data
+RUNS ?= runs
 
 # Two threads at most: the tests are many small things, which more threads only slow down.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test slicer-test bench clean
+.PHONY: demo test slicer-test bench evaluate cards clean
 
+demo: OUT ?= demo
 demo: $(VENV)/.installed-pictures
 	$(VENV)/bin/diffseg demo --out "$(OUT)"
 
@@ -26,6 +28,43 @@ slicer-test: $(VENV)/.installed-test,slicer-dev
 
 bench: $(VENV)/.installed-bench
 	$(VENV)/bin/python -m Testing.benchmarks
+
+# Every table of the models' cards anew, of the volumes in DATA; CASES=2 takes two of each set. Records in OUT are not computed again.
+MEASURE = --data "$(DATA)" -o "$(OUT)" $(if $(CASES),--cases $(CASES))
+evaluate cards: OUT ?= evaluation
+evaluate: $(VENV)/.installed-pictures
+	$(VENV)/bin/python -m Testing.benchmarks.evaluate_models $(MEASURE)
+	$(VENV)/bin/python -m Testing.benchmarks.robustness $(MEASURE)
+	$(VENV)/bin/python -m Testing.benchmarks.click_curves $(MEASURE)
+
+# What `make evaluate` measured, into the models' files, the catalogue and docs/Models.md.
+cards: $(VENV)/.installed-train
+	for model in Resources/Models/*.safetensors; do \
+	  $(VENV)/bin/python -m Testing.benchmarks.card "$$model" --records "$(OUT)/$$(basename "$$model" .safetensors)" -o "$$model" || exit 1; done
+	$(VENV)/bin/python -m Testing.benchmarks.catalogue
+	$(VENV)/bin/python -m Testing.benchmarks.card_markdown > docs/Models.md.part
+	mv docs/Models.md.part docs/Models.md
+
+# From data to file: make train-head-neck-ct, train-abdomen-ct, train-abdomen-mr or train-click, each with its recipe, in RUNS; a stopped one goes on.
+# RUNS/NAME/shipped/NAME.safetensors is the file of half-precision weights that would go into Resources/Models.
+TRAINED := head-neck-ct abdomen-ct abdomen-mr click
+KIND_click := click
+train-head-neck-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp"
+train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz
+LISTED_abdomen-ct := yes
+train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
+train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
+  --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example
+RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt),--resume)
+
+$(TRAINED:%=train-%): train-%: $(VENV)/.installed-train
+	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data")
+	$(VENV)/bin/diffseg train $(or $(KIND_$*),head) --recipe $* $(SOURCES) -o "$(RUNS)/$*" $(RESUMED) $(TRAIN_OPTIONS)
+	mkdir -p "$(RUNS)/$*/shipped"
+	$(VENV)/bin/python -m Testing.benchmarks.card "$(RUNS)/$*/$*.safetensors" --trained-here -o "$(RUNS)/$*/shipped/$*.safetensors"
+
+train-%:
+	@echo "There is no training of a model called $*; there are: $(TRAINED:%=train-%)." >&2; exit 2
 
 # A stamp for each set of requirements, so that nothing is installed twice and a changed list is installed again.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -46,6 +46,8 @@ CLICK = ClickRecipe(
     budget=Budget(steps=4000, batch=2, learning_rate=1e-3, warmup=100, averaging=.995, validate_every=250),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
+          "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "
+                          "soft-tissue sarcomas (IBSI): CC BY 3.0; chest CT of the Chest Imaging Platform: BSD-style",
           "not_for": "clinical decisions without a person's check"})
 
 QUICK_CLICK = ClickRecipe(

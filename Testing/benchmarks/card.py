@@ -1,24 +1,32 @@
 """Write what was measured into a model's card, and the model into a file of half-precision weights that can be shipped.
 
-    python Testing/benchmarks/openkbp.py --model runs/head/head-neck-ct.safetensors --out ours.json
-    python Testing/benchmarks/openkbp.py --baseline runs/dynunet/dynunet.pt --out dynunet.json
-    python Testing/benchmarks/card.py runs/head/head-neck-ct.safetensors --results ours.json --baseline dynunet.json \
-        -o Resources/Models/head-neck-ct.safetensors
+    python -m Testing.benchmarks.card runs/head-neck-ct/head-neck-ct.safetensors --trained-here -o Resources/Models/head-neck-ct.safetensors
+    python -m Testing.benchmarks.evaluate_models -o evaluation      # and robustness, click_curves: see `make evaluate`
+    python -m Testing.benchmarks.card Resources/Models/head-neck-ct.safetensors --records evaluation/head-neck-ct -o Resources/Models/head-neck-ct.safetensors
+
+Records are of the weights as they ship, so that order is the only one. What the model's recipe says of its purpose and licences is added where the
+card does not tell it. --results and --baseline take openkbp.py's JSON of a model and of a plain network trained on the same cases.
 """
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from DiffSegCore.model import load_model_file, save_model
+from DiffSegCore.errors import BadInput
+from DiffSegCore.model import Model, load_model_file, save_model
+from Testing.benchmarks.bundled import ending
+from Testing.benchmarks.measure import machine
+from Testing.benchmarks.records import fingerprint
 
 FIGURES = ("organ", "n", "mean", "sd", "median", "worst")
+ENTRIES = {"evaluation.json": "measured", "robustness.json": "robustness", "clicks.json": "click_curves"}
 
 
 def measured(results: Path) -> dict[str, Any]:
@@ -29,6 +37,49 @@ def measured(results: Path) -> dict[str, Any]:
             "mean_over_organs": {metric: _rounded(value) for metric, value in found["mean_over_organs"].items()}, **summaries}
 
 
+def recorded(folder: Path, model: Model) -> dict[str, Any]:
+    """Card entries from what evaluate_models, robustness and click_curves left in a folder. BadInput for those of another model."""
+    entries = {}
+    for file, entry in ENTRIES.items():
+        if (folder / file).is_file():
+            found = json.loads((folder / file).read_text(encoding="utf-8"))
+            if found.pop("model") != fingerprint(model):
+                raise BadInput(f"{folder / file} was measured with other weights or settings than {model.card.get('name')!r} ships with; run `make evaluate` again.")
+            entries[entry] = found
+    return entries
+
+
+def from_recipe(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe of the model's name tells and the card does not."""
+    from DiffSegCore.training import click_recipes, recipes
+
+    known = {**click_recipes.RECIPES, **recipes.RECIPES}
+    recipe = known.get(card.get("name", ""))
+    return {} if recipe is None else {key: value for key, value in {"recipe": recipe.name, **recipe.card}.items() if key not in card}
+
+
+def as_shipped(model: Model) -> Model:
+    """With weights that have been through half precision, as the file will hold them."""
+    network = copy.deepcopy(model.network)
+    network.load_state_dict({name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()})
+    return replace(model, network=network)
+
+
+def written_card(model: Model, args: argparse.Namespace) -> dict[str, Any]:
+    card = {**model.card, **from_recipe(model.card)}
+    if args.results:
+        card["measured"] = measured(args.results)
+    if args.records:
+        card.update(recorded(args.records, model))
+    if "dice" in card.get("measured", {}):
+        card["dice"] = {row["organ"]: row["mean"] for row in card["measured"]["dice"]}
+    if args.baseline:
+        card["baseline"] = {"network": "MONAI DynUNet", **measured(args.baseline)}
+    told = {"note": args.note, "machine": machine() if args.trained_here else None}
+    card["training"] = {**card.get("training", {}), **{key: value for key, value in told.items() if value}}
+    return card
+
+
 def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
@@ -36,19 +87,16 @@ def _rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--baseline", type=Path)
+    parser.add_argument("--records", type=Path, metavar="DIR", help="a model's folder of evaluate_models, robustness or click_curves")
+    parser.add_argument("--results", type=Path, metavar="FILE")
+    parser.add_argument("--baseline", type=Path, metavar="FILE")
+    parser.add_argument("--trained-here", action="store_true", help="name this machine as the one of the training")
     parser.add_argument("--note", help="how the training differed from its recipe")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    model, results = load_model_file(arguments.model), measured(arguments.results)
-    card = {**model.card, "measured": results, "dice": {row["organ"]: row["mean"] for row in results["dice"]}}
-    if arguments.baseline:
-        card["baseline"] = {"network": "MONAI DynUNet", **measured(arguments.baseline)}
-    if arguments.note:
-        card["training"] = {**card["training"], "note": arguments.note}
-    print(save_model(replace(model, card=card), arguments.out, half=True))
+    args = parser.parse_args()
+    model = as_shipped(load_model_file(args.model))
+    print(save_model(replace(model, card=written_card(model, args)), args.out, half=True))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ending(main))

@@ -49,6 +49,14 @@ def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor,
     ids = np.array([0, *(next((i for i, name in truth.labels.names.items() if name == organ), 0) for organ in organs)], np.uint8)
     found = LabelMap(ids[native_labels(logits, truth.grid, truth.labels.geometry)], truth.labels.geometry, truth.labels.names)
     scores = {s.organ: s for s in compare(found, truth.labels, organs=organs, skip_empty=True)}
+    return {"dice": {o: s.dice for o, s in scores.items()}, "nsd": {o: s.nsd for o, s in scores.items()},
+            "hd95_mm": {o: s.hd95_mm for o, s in scores.items()}, "scores": {o: asdict(s) for o, s in scores.items()},
+            **calibrated(chances, truth, region), "seconds": seconds,
+            "sizes": {} if voxels is None or len(voxels) < 2 else sizes(voxels, truth, organs)}
+
+
+def calibrated(chances: Tensor, truth: Truth, region: Tensor) -> dict[str, float]:
+    """ECE and NLL in the region and near the reference's outlines; AUROC of entropy for the errors near the answer's own outlines."""
     merged = known_only(chances, truth.drawn)
     true = torch.from_numpy(truth.channels.astype(np.int64))
     place = torch.from_numpy(near_outlines(truth.channels, truth.grid)) | region
@@ -56,11 +64,8 @@ def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor,
     doubts = merged.argmax(0).numpy()
     band = near_outlines(doubts, truth.grid)
     wrong = (doubts != truth.channels)[band]
-    return {"dice": {o: s.dice for o, s in scores.items()}, "nsd": {o: s.nsd for o, s in scores.items()},
-            "hd95_mm": {o: s.hd95_mm for o, s in scores.items()}, "scores": {o: asdict(s) for o, s in scores.items()},
-            "ece": ece(p, true[place]), "nll": float(-p.gather(0, true[place][None]).clamp(min=LEAST).log().mean()),
-            "auroc": auroc(entropy(merged)[torch.from_numpy(band)].numpy(), wrong), "seconds": seconds,
-            "sizes": {} if voxels is None or len(voxels) < 2 else sizes(voxels, truth, organs)}
+    return {"ece": ece(p, true[place]), "nll": float(-p.gather(0, true[place][None]).clamp(min=LEAST).log().mean()),
+            "auroc": auroc(entropy(merged)[torch.from_numpy(band)].numpy(), wrong)}
 
 
 def known_only(chances: Tensor, drawn: Sequence[int]) -> Tensor:
