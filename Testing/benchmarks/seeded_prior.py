@@ -2,8 +2,8 @@
 
     python -m Testing.benchmarks.seeded_prior --data DIR ... [--label-maps FILE ...] [--leave-out PATTERN ...] --cache DIR [--crops N]
 
-BEGUN: from one to five prompts on nothing. MISSING: a positive prompt beside a mask, corrupted or seeded itself. EXTRA: a negative one
-within such a mask. Every fourth crop is
+BEGUN: from one to five prompts on nothing. MISSING: a positive prompt beside a mask, corrupted or the answer of a simple rule (of --model, a
+click model) to some prompts. EXTRA: a negative one within such a mask. Every fourth crop is
 kept from the fit and scored: the Dice before, after, and the mean cross-entropy. `--edge 0` and `--stride 1` show what straight paths
 and the full grid would give.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, NamedTuple, Sequence
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -20,12 +20,17 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from DiffSegCore import geodesic, seeding
+from DiffSegCore.click_refining import refine_crop
 from DiffSegCore.decision import dice_cut
+from DiffSegCore.model import Model
+from DiffSegCore.prompt_maps import believed, steering
+from DiffSegCore.registry import load_model
 from DiffSegCore.training.click import ClickSources, patches_to_learn
 from DiffSegCore.training.click_patches import ClickPatches
 from DiffSegCore.training.click_recipes import CLICK
 from DiffSegCore.training.click_situations import Situation
 
+Answer = Callable[[Situation], np.ndarray]
 MOST_PROMPTS, NEAR = 5, 10.  # NEAR: voxels, of the simple mask on whose errors the next prompt is put
 KEPT = 4  # every which crop is scored
 THINNED = 7  # every which voxel is fitted
@@ -50,13 +55,27 @@ class Crop(NamedTuple):
         return 2 * right / (drawn + self.wanted)
 
 
-def seeded(situation: Situation, prompts: int, seed: int) -> Situation:
-    """So many prompts, from nothing, each on an error of what a simple rule makes of those before; the mask is that rule's."""
+def ruled(situation: Situation) -> np.ndarray:
+    """What a simple rule makes of the prompts: bool (k, j, i)."""
+    ways = geodesic.paths(situation.marks, situation.image[1])
+    return (ways.inside < ways.outside.clamp(max=NEAR)).numpy()
+
+
+def answered(model: Model) -> Answer:
+    """What a click model makes of them."""
+    def answer(situation: Situation) -> np.ndarray:
+        mask = torch.from_numpy(situation.mask)
+        given = steering(situation.marks, mask, situation.image[1], situation.spacing_mm)
+        return refine_crop(model, situation.image, believed(mask, given), given).mask.numpy()
+    return answer
+
+
+def seeded(situation: Situation, prompts: int, seed: int, answer: Answer = ruled) -> Situation:
+    """So many prompts, from nothing, each on an error of the answer to those before; the mask is the last answer."""
     situation = replace(situation, mask=np.zeros_like(situation.mask), marks=())
     for number in range(prompts):
         situation = situation.prompted(np.random.default_rng((seed, number)))
-        ways = geodesic.paths(situation.marks, situation.image[1])
-        situation = replace(situation, mask=(ways.inside < ways.outside.clamp(max=NEAR)).numpy().astype(np.float32))
+        situation = replace(situation, mask=answer(situation).astype(np.float32)).obeying()
     return situation
 
 
@@ -68,20 +87,12 @@ def begun(patches: ClickPatches, crops: int) -> Iterator[Crop]:
             yield Crop(_flat(seeding.begun_terms(ways)), situation.truth.ravel(), 0, 0, situation.truth.sum())
 
 
-def missing(patches: ClickPatches, crops: int) -> Iterator[Crop]:
-    return corrected(patches, crops, adds=True)
-
-
-def extra(patches: ClickPatches, crops: int) -> Iterator[Crop]:
-    return corrected(patches, crops, adds=False)
-
-
-def corrected(patches: ClickPatches, crops: int, adds: bool) -> Iterator[Crop]:
-    """A newest prompt beside a mask, or a negative one in it."""
+def corrected(patches: ClickPatches, crops: int, adds: bool, answer: Answer) -> Iterator[Crop]:
+    """A newest prompt beside a mask, or a negative one in it; half of the masks are answers to one to four prompts."""
     for number in range(crops, (3 if adds else 5) * crops):  # about a third, and a sixth, of them has such a prompt
         situation = patches.situation(number)
         if number % 2:
-            situation = seeded(situation, 1 if adds else 2, number).prompted(np.random.default_rng((number, MOST_PROMPTS)))
+            situation = seeded(situation, 1 + number // 2 % 4, number, answer).prompted(np.random.default_rng((number, MOST_PROMPTS)))
         mask = torch.from_numpy(situation.mask >= .5)
         newest = [mark for mark in situation.marks if mark.age == 0 and mark.inside == adds and mark.kind != "region"]
         if not newest or not mask.any():
@@ -138,14 +149,17 @@ def main() -> None:
     parser.add_argument("--label-maps", type=Path, nargs="+", default=[])
     parser.add_argument("--leave-out", nargs="+", default=[])
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--model", help="a click model, whose answers are corrected instead of those of a simple rule")
     parser.add_argument("--crops", type=int, default=280)
     parser.add_argument("--edge", type=float, default=geodesic.EDGE)
     parser.add_argument("--stride", type=int, default=geodesic.STRIDE)
     args = parser.parse_args()
     geodesic.EDGE, geodesic.STRIDE = args.edge, args.stride
     patches = patches_to_learn(CLICK, ClickSources(args.data, args.label_maps, args.leave_out, args.cache), args.cache, Fabric(accelerator="cpu", devices=1))
-    for made in (begun, missing, extra):
-        print(report(made.__name__.upper(), list(made(patches, args.crops))), flush=True)
+    answer = answered(load_model(args.model)) if args.model else ruled
+    print(report("BEGUN", list(begun(patches, args.crops))), flush=True)
+    for name, adds in (("MISSING", True), ("EXTRA", False)):
+        print(report(name, list(corrected(patches, args.crops, adds, answer))), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from DiffSegCore.networks import DiffusionEncoder, OrganHead, build
+from DiffSegCore.networks.settling import settle
 
 WIDTHS = (8, 16, 24)
 
@@ -42,6 +43,18 @@ def test_denoising_learns_a_known_velocity_at_two_noise_levels(encoder):
     assert error < .1 * wanted.square().mean()
     swapped = (encoder.denoise(noisy, log_snr.flip(0)) - wanted).square().mean()
     assert swapped > 2 * error
+
+
+def test_an_encoder_settled_on_a_noise_level_needs_no_telling_and_hears_of_no_other(encoder):
+    for block in (*encoder.encode, *encoder.decode):
+        for layer in (block.film, block.second[1]):
+            torch.nn.init.normal_(layer.weight, std=.1)
+    image = torch.randn(2, 1, 16, 16, 16)
+    told = encoder.features(image, torch.full((2,), 3.))
+    assert not torch.allclose(told[0], encoder.features(image)[0], atol=1e-2)
+    settle(encoder, 3.)
+    for untold, misled, before in zip(encoder.features(image), encoder.features(image, torch.full((2,), -5.)), told):
+        assert torch.allclose(untold, before, atol=1e-4) and torch.allclose(misled, before, atol=1e-4)
 
 
 def test_the_head_equals_one_linear_layer_on_the_concatenated_pyramid(encoder):
