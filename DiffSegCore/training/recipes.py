@@ -81,11 +81,11 @@ HEAD_NECK = HeadRecipe(
 
 ABDOMEN_MR = HeadRecipe(
     name="abdomen-mr",
-    title="Abdominal T2 MR, liver, kidneys and spleen, 3.5 mm",
-    preprocessing=Preprocessing(spacing_mm=(6., 3.5, 3.5), intensity_knots=((0., -1.), (130., 1.)), modality="MR", body_percentile=95.),
+    title="Abdominal T2 MR, liver, kidneys and spleen, 4 mm",
+    preprocessing=Preprocessing(spacing_mm=(6., 4., 4.), intensity_knots=((0., -1.), (130., 1.)), modality="MR", body_percentile=95.),
     organs=("liver", "kidney_right", "kidney_left", "spleen"),
-    window=(32, 64, 64),
-    budget=Budget(steps=5000, batch=1, learning_rate=1e-3, validate_every=500),
+    window=(32, 48, 64),
+    budget=Budget(steps=3600, batch=1, learning_rate=1.2e-3, validate_every=400),
     augmentation=Augmentation(rotation=15., scale=.25, shear=.08, shift=.1, contrast=.25, noise=.12, warp=8., gamma=.4, bias=.3, thick=.25,
                               mirror=False),  # nobody's liver lies on the left
     card={"data": "CHAOS, abdominal T2 SPIR MR (12 cases, numbers below 30; manual labels)",
@@ -103,8 +103,8 @@ ABDOMEN_CT = HeadRecipe(
     preprocessing=Preprocessing(spacing_mm=(3., 3., 3.), intensity_knots=CT_KNOTS, modality="CT"),
     organs=ABDOMEN,
     window=(32, 64, 64),
-    budget=Budget(steps=6000, batch=1, learning_rate=1e-3, validate_every=500),
-    made=Made("abdomens", count=96, patches=5, among=6, check=6, empty_is_undrawn=False),
+    budget=Budget(steps=3200, batch=1, learning_rate=1.2e-3, validate_every=400),
+    made=Made("abdomens", count=80, patches=5, among=6, check=4, empty_is_undrawn=False),
     augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False),
     card={"data": "CT synthesised from two label maps of TotalSegmentator's data set, and one real slab of 40 mm with labels made by a model",
           "data_licence": "TotalSegmentator's label maps: CC BY 4.0; the slab: Apache-2.0 (its repository)",

@@ -114,8 +114,8 @@ def _surroundings(shape: Shape, names: Mapping[int, str], tissues: Tissues, fine
     hu = np.where(muscle, values["muscle"] + 7 * middle, values["fat"] + 6 * middle).astype(np.float32)
     hu[muscle & (fine + middle > random.uniform(1.5, 3))] = values["fat"] / 2  # streaks
     inner = (depth > 0) & ~muscle
-    if random.random() < .2:  # swollen or wet mesentery, up to free fluid
-        hu[inner] += random.choice([30., 60., 112.])
+    if random.random() < .12:  # swollen or wet mesentery, up to free fluid
+        hu[inner] += random.choice([20., 50., 112.])
     if random.random() < .8:
         hu[inner & (threads < random.uniform(.03, .1))] = values[str(random.choice(["artery", "vein", "portal_vein_and_splenic_vein"]))]
     hu[inner & (coarse > random.uniform(1.3, 3))] = values["soft"]  # nodes, and bowel that nobody labelled

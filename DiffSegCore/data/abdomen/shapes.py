@@ -34,9 +34,9 @@ def drawn_shape(body: Body, random: np.random.Generator) -> Shape:
     at = _affine(grid, body, (low + high) / 2, scale, random)
     at = at + 6. * fields(grid.shape[:3], 9, random) + 2. * fields(grid.shape[:3], 4, random)
     at = _round_the_body(_moved(at, body, random), body, random)
-    fine = _enlarged(at, tuple((n - 1) * round(COARSE_MM / FINE_MM) + 1 for n in at.shape[:3]))
-    ids = _sampled(ids, fine / FINE_MM, "nearest").astype(np.uint8)
-    depth, front = (_sampled(each, fine / COARSE_MM, "bilinear") for each in (body.depth, body.front))
+    at = torch.from_numpy(at.astype(np.float32))
+    ids = _sampled(ids, _enlarged(at) / FINE_MM, "nearest").astype(np.uint8)
+    depth, front = (_enlarged(torch.from_numpy(_sampled(each, at / COARSE_MM, "bilinear"))[..., None])[..., 0].numpy() for each in (body.depth, body.front))
     return Shape(ids, depth * float(scale[1:].mean()), front)
 
 
@@ -129,9 +129,10 @@ def _round_the_body(at: np.ndarray, body: Body, random: np.random.Generator) -> 
     return at[:, rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
-def _enlarged(at: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
-    coarse = torch.from_numpy(at.astype(np.float32)).movedim(-1, 0)[None]
-    return F.interpolate(coarse, shape, mode="trilinear", align_corners=True)[0].movedim(0, -1)
+def _enlarged(coarse: torch.Tensor) -> torch.Tensor:
+    """Values (k, j, i, c) of the coarse grid on the fine one, straight between its knots."""
+    shape = tuple((n - 1) * round(COARSE_MM / FINE_MM) + 1 for n in coarse.shape[:3])
+    return F.interpolate(coarse.movedim(-1, 0)[None], shape, mode="trilinear", align_corners=True)[0].movedim(0, -1)
 
 
 def _sampled(array: np.ndarray, at: torch.Tensor, mode: str) -> np.ndarray:
