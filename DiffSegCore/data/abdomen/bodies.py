@@ -35,7 +35,9 @@ class Body:
 
     @classmethod
     def of(cls, labels: LabelMap, names: Mapping[int, str]) -> Body:
-        """From a label map of any grid. BadInput where it holds none of the upper abdomen's organs."""
+        """From a label map of any grid. BadInput where it holds none of the upper abdomen's organs, or label values above 255."""
+        if labels.ids.max() > 255:
+            raise BadInput(f"the label map has the value {labels.ids.max()}: images are imagined from labels of 1 to 255")
         ids = _arms_off(_regular(labels), names)
         wanted = [value for value, name in names.items() if name in MIDDLE]
         layers = np.flatnonzero(np.isin(ids, wanted).any((1, 2)))

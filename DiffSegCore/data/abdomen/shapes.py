@@ -74,7 +74,8 @@ def _view(body: Body, random: np.random.Generator) -> tuple[float, float]:
         low, high = bottom - random.uniform(-20, 70), top + random.uniform(-20, 60)
     else:
         low, high = random.uniform(-10, bottom / 2), top + random.uniform(0, 120)
-    return max(0., low), min(all_mm, max(high, low + 30))
+    low = np.clip(low, 0, max(0, all_mm - 40))
+    return float(low), float(min(all_mm, max(high, low + 40)))
 
 
 def _coarse_grid(body: Body, height_mm: float, scale: np.ndarray) -> np.ndarray:
