@@ -50,7 +50,8 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, resume=resume, progress=part(progress, .1, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
-                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4)}}
+                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4),
+                         **({"left_out": list(leave_out)} if leave_out else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
