@@ -48,7 +48,8 @@ def _fold(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], 
     fabric.barrier()  # none begins to predict before all have looked what is missing
     if missing:
         made, _ = made_cases(recipe, organs)
-        trained = learn_head(recipe, organs, learn, check, folder, fabric, made=made, resume=(folder / "last.ckpt").is_file(), progress=part(progress, 0, LEARNING))
+        trained = learn_head(recipe, organs, learn, check, folder, fabric, made=made, resume=(folder / "last.ckpt").is_file(),
+                             progress=part(progress, 0, LEARNING))
         make = said_by(trained.network, recipe.window, fabric.device)
     with fabric.rank_zero_first():
         return kept(wanted, folder, lambda case: "fold", make, part(progress, LEARNING, 1))

@@ -73,7 +73,7 @@ def test_raised_arms_are_not_in_the_picture(body):
 def test_what_is_labelled_lies_inside_the_trunk(body):
     inside = np.repeat(np.repeat(np.repeat(body.depth, 4, 0), 4, 1), 4, 2)[tuple(map(slice, body.ids.shape))]
     padded = body.ids[:inside.shape[0], :inside.shape[1], :inside.shape[2]] > 0
-    assert (inside[padded] > -12).mean() > .98 and inside[:, 0].max() < -40  # where organs end within a slice the hull is smoother than they
+    assert (inside[padded] > -12).mean() > .98 and inside[:, 0].max() < -40  # where an organ ends the hull is smoother than it
 
 
 def test_contrast_reaches_arteries_first_and_veins_later():

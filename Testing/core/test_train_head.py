@@ -112,8 +112,9 @@ def test_a_network_for_mr_learns_and_segments_whatever_the_scale_of_the_numbers(
     found = []
     for name, scale in (("a", 1.), ("b", 4.)):
         write_volume(an_mr(31, scale)[0], tmp_path / f"{name}.nii.gz")
-        assert main(["segment", str(tmp_path / f"{name}.nii.gz"), "-o", str(tmp_path / f"{name}-labels.nii.gz"), "--model", str(path), "--device", "cpu", "--quiet"]) == 0
-        found.append(read_labels(tmp_path / f"{name}-labels.nii.gz").ids)
+        image, labels = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-labels.nii.gz"
+        assert main(["segment", str(image), "-o", str(labels), "--model", str(path), "--device", "cpu", "--quiet"]) == 0
+        found.append(read_labels(labels).ids)
     truth = an_mr(31, 1.)[1].ids == 1
     liver = found[0] == ORGANS["liver"].id
     assert 2 * (liver & truth).sum() / (liver.sum() + truth.sum()) > .6

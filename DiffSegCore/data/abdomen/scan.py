@@ -41,7 +41,7 @@ def _sliced(hu: np.ndarray, ids: np.ndarray, thick: int) -> tuple[np.ndarray, np
 def _noisy(image: np.ndarray, thick: int, random: np.random.Generator) -> np.ndarray:
     """Noise as of a filtered projection, coarser or finer, more of it in the middle; and a scanner that is a little off."""
     noise = ndimage.gaussian_filter(random.standard_normal(image.shape, dtype=np.float32), (.3, *[random.uniform(.4, 1.)] * 2), truncate=2)
-    level = random.uniform(4, 26) / np.sqrt(thick) / max(float(noise.std()), 1e-3)
+    level = random.uniform(3, 21) / np.sqrt(thick) / max(float(noise.std()), 1e-3)
     gain, offset, drift = random.normal(1, .012), random.normal(0, 4), random.uniform(0, 5)
     dense = np.clip((image + 1000) / 200, .1, 1)
     return image + dense * ((gain - 1) * image + offset + level * noise + drift * smooth(image.shape, 30, random))

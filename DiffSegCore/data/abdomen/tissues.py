@@ -36,6 +36,7 @@ _HU = {  # plain, arterial, venous, late, and how much people differ
     "skin": (20, 25, 30, 30, 15),
 }
 VARIES_IN_ARTERIES = .22  # of the contrast in arteries and in what fills with them: the moment of the scan
+BLOOD = ("aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein", "artery", "vein", "heart")  # alike in all people before contrast
 GROUPS = {  # beginning of a structure's name -> tissue; the first that fits
     "kidney_cyst": "cyst", "kidney": "cortex", "adrenal": "adrenal_gland", "rib": "bone", "vertebrae": "bone", "sacrum": "bone", "hip": "bone",
     "femur": "bone", "sternum": "bone", "costal": "cartilage", "lung_": "lung", "iliac_artery": "artery", "iliac_vena": "vein",
@@ -58,12 +59,13 @@ class Tissues:
         phase = str(random.choice(list(PHASES), p=list(PHASES.values())))
         column = list(PHASES).index(phase)
         strength = float(np.exp(random.normal(0, VARIES_IN_ARTERIES if phase == "arterial" else .1)))  # of what the contrast adds
-        hu = {name: plain + strength * (row[column] - plain) + row[-1] * float(random.normal())
+        still = {name: .4 for name in BLOOD} if phase == "plain" else {}
+        hu = {name: plain + strength * (row[column] - plain) + row[-1] * still.get(name, 1.) * float(random.normal())
               for name, (plain, *rest) in _HU.items() for row in [(plain, *rest)]}
         if random.random() < .2:
             hu["liver"] -= random.uniform(10, 45)  # fatty
         if random.random() < .25:
-            hu["pancreas"] -= random.uniform(10, 40)  # lobules parted by fat
+            hu["pancreas"] = max(5., hu["pancreas"] - random.uniform(10, 40))  # lobules parted by fat
         hu["marrow"] = max(hu["marrow"], 70.)
         hu["cortical"] = max(hu["cortical"], hu["marrow"] + 100)
         return cls(phase, hu)
