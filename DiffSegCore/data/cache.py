@@ -5,7 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def grid_case(name: str, volume: Volume, labels: LabelMap, organs: Sequence[str]
         raise BadInput(f"case {name}: label values {strangers} are not in the data set's table {dict(ids)}; complete the table")
     image, geometry = to_model_grid(volume, preprocessing)
     channels = labels_on_model_grid(LabelMap(table[labels.ids], labels.geometry, {}), geometry)
-    box = Box.whole(geometry.shape) if whole else body_box(image)
+    box = Box.whole(geometry.shape) if whole else body_box(image, preprocessing.body_threshold)
     channels = channels[box.slices].astype(np.uint8)
     image = image[(slice(None), *box.slices)].numpy().astype(np.float16)
     present = np.unique(channels[channels > 0]).tolist()
@@ -78,6 +78,15 @@ def cached_cases(cases: Sequence[Case], ids: Mapping[int, str], organs: Sequence
             _store(made, entry)
         found.append(_recall(case.name, entry))
     return found
+
+
+def kept_case(name: str, told: Any, make: Callable[[], GridCase], folder: Path) -> GridCase:
+    """A case that is made up, from the cache or made and put there. told: plain values that decide all of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = folder / f"{name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
+    if not entry.with_suffix(".npz").is_file():
+        _store(make(), entry)
+    return _recall(name, entry)
 
 
 def _key(case: Case, ids: Mapping[int, str], organs: Sequence[str], preprocessing: Preprocessing, whole: bool) -> str:

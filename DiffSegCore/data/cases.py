@@ -7,8 +7,9 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -63,6 +64,11 @@ def read_dataset(folder: str | Path, *, label_file: str | None = None, names: st
 def read_images(folder: str | Path) -> dict[str, tuple[Case, ...]]:
     """The cases of `read_dataset` by split without their labels, which may be incomplete, unnamed or missing; {} if there are none."""
     return _by_split([row._replace(label=None) for row in _layout(Path(folder), None, 0).rows])
+
+
+def kept_in(cases: Sequence[Case], leave_out: Sequence[str] = ()) -> list[Case]:
+    """The labelled ones, less those whose name matches a pattern ("STS_03?"): test cases of a data set without a test split, say."""
+    return [case for case in cases if case.label and not any(fnmatch(case.name, each) for each in leave_out)]
 
 
 def _layout(folder: Path, label_file: str | None, fold: int) -> layouts.Layout:

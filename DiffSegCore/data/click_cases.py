@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
@@ -20,7 +19,7 @@ from ..preprocess import Preprocessing, labels_on_model_grid
 from ..progress import Progress, silent
 from ..resample import block_size, resample
 from ..volume import LabelMap, Volume
-from .cases import Case, read_dataset
+from .cases import Case, kept_in, read_dataset
 from .phantom import phantom
 from .sources import read_image, read_truth
 
@@ -72,11 +71,8 @@ def labelled_cases(folder: Path, leave_out: Sequence[str] = ()) -> tuple[list[Ca
 
     Where the data set has no validation cases every tenth training case checks; a test split is never touched.
     """
-    def of(split: str) -> list[Case]:
-        return [case for case in cases.get(split, ()) if case.label and not any(fnmatch(case.name, each) for each in leave_out)]
-
     cases = read_dataset(folder).cases
-    learn, check = of("train"), of("validation")
+    learn, check = (kept_in(cases.get(split, ()), leave_out) for split in ("train", "validation"))
     if not check:
         check = learn[9::10]
         learn = [case for case in learn if case not in check]

@@ -4,7 +4,6 @@ So a resumed run, or one spread over several processes, sees exactly the patches
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .augmentation import Augmentation, shaded, warped
 from .cache import GridCase
 
 AIR = -1.  # model value outside a volume
@@ -23,19 +23,6 @@ class Patch(NamedTuple):
     image: Tensor
     target: Tensor
     known: Tensor
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Strengths; zero switches one off. Rotation in degrees, scale as a log range, the rest in model values."""
-
-    rotation: float = 12.
-    scale: float = .18
-    shear: float = .05
-    shift: float = .08
-    contrast: float = .15
-    noise: float = .05
-    mirror: bool = True
 
 
 class Patches:
@@ -67,7 +54,7 @@ class Patches:
         known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         if mirrored:
             target, known = self._swapped(target, known)
-        return Patch(self._shaded(image, random), target, known)
+        return Patch(shaded(image, self.augmentation, random), target, known)
 
     def batch(self, first: int, count: int) -> Patch:
         """Patches first .. first + count - 1, stacked."""
@@ -93,23 +80,14 @@ class Patches:
         matrix = np.diag(1 / spacing) @ turn @ np.diag(spacing)
         axes = [np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in self.size]
         offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        return (offsets @ matrix.T + centre).astype(np.float32)
+        points = (offsets @ matrix.T + centre).astype(np.float32)
+        return warped(points, a.warp, spacing, random) if a.warp else points
 
     def _swapped(self, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         order = torch.arange(self.organs + 1)
         for right, left in self.paired:
             order[right], order[left] = left, right
         return order[target], known[order]
-
-    def _shaded(self, image: Tensor, random: np.random.Generator) -> Tensor:
-        a = self.augmentation
-        image = image * float(np.exp(random.uniform(-a.contrast, a.contrast))) + float(random.uniform(-a.shift, a.shift))
-        if random.random() < .2:
-            sides = [min(3, n // 2 * 2 + 1) for n in image.shape[1:]]  # odd, and 1 across what is flat
-            image = F.avg_pool3d(image[None], sides, 1, [n // 2 for n in sides], count_include_pad=False)[0]
-        if random.random() < .5:
-            image = image + float(random.uniform(0, a.noise)) * torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
-        return image
 
 
 def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:

@@ -14,6 +14,7 @@ from ..files import atomic
 from ..progress import Progress, part, silent
 from .given_priors import kept, kept_file, said_by
 from .head import learn_head
+from .made import made_cases
 from .recipes import HeadRecipe
 
 SCORED = 3  # validation cases on which a fold's network is scored: enough to keep the best of few checkpoints
@@ -46,7 +47,9 @@ def _fold(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], 
     missing = not all(kept_file(case, folder, "fold").is_file() for case in wanted)
     fabric.barrier()  # none begins to predict before all have looked what is missing
     if missing:
-        trained = learn_head(recipe, organs, learn, check, folder, fabric, resume=(folder / "last.ckpt").is_file(), progress=part(progress, 0, LEARNING))
+        made, _ = made_cases(recipe, organs)
+        trained = learn_head(recipe, organs, learn, check, folder, fabric, made=made, resume=(folder / "last.ckpt").is_file(),
+                             progress=part(progress, 0, LEARNING))
         make = said_by(trained.network, recipe.window, fabric.device)
     with fabric.rank_zero_first():
         return kept(wanted, folder, lambda case: "fold", make, part(progress, LEARNING, 1))

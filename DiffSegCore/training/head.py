@@ -11,10 +11,9 @@ from lightning.fabric import Fabric
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from ..data.cache import GridCase, cached_cases, grid_case
-from ..data.cases import Case, Dataset, read_dataset
+from ..data.cache import GridCase, cached_cases
+from ..data.cases import Case, Dataset, kept_in, read_dataset
 from ..data.patches import Patch, Patches
-from ..data.phantom import phantom
 from ..errors import BadInput
 from ..model import Model, save_model
 from ..networks import build
@@ -23,27 +22,36 @@ from ..progress import Progress, part, silent
 from ..windows import by_planes
 from .loop import Task, Trained, train
 from .losses import organ_loss
+from .made import made_cases
 from .recipes import HeadRecipe
 
 if TYPE_CHECKING:
     from .refiner_recipes import RefinerRecipe
 
 
-def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
-    """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path."""
+def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, leave_out: Sequence[str] = (), label_maps: Sequence[Path] = (),
+               resume: bool = False, progress: Progress = silent) -> Path:
+    """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path.
+
+    leave_out: patterns of the names of cases that stay unseen, for tests; label_maps: what made cases are imagined from, with the
+    data set's label values.
+    """
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=recipe.label_file)
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
-    learn, check = labelled_split(dataset, data)
+    learn, check = labelled_split(dataset, data, leave_out, checked=not (recipe.made and recipe.made.check))
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
                              several=recipe.image_channels > 1, whole=recipe.whole)
+        made, held = made_cases(recipe, organs, label_maps, dataset.labels, out / "cache", part(progress, .05, .1))
     check_channels(recipe, cases[0])
-    trained = learn_head(recipe, organs, cases[:len(learn)], cases[len(learn):], out, fabric, resume=resume, progress=part(progress, .05, 1))
-    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(cases[:len(learn)], organs),
+    real, checked = cases[:len(learn)], cases[len(learn):] + held
+    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, resume=resume, progress=part(progress, .1, 1))
+    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
-                         "device": str(fabric.device), "cases": [len(learn), len(check)], "validation_dice": round(trained.score, 4)}}
+                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4),
+                         **({"left_out": list(leave_out)} if leave_out else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
@@ -66,12 +74,12 @@ def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
 
 
 def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
-               resume: bool = False, progress: Progress = silent) -> Trained:
-    """Train on the cases `learn`, keep what scores best on `check`; checkpoints go to `out`."""
+               made: Sequence[GridCase] = (), resume: bool = False, progress: Progress = silent) -> Trained:
+    """Train on the cases `learn` and `made`, keep what scores best on `check`; checkpoints go to `out`."""
     torch.manual_seed(recipe.seed)
     flat = recipe.window[0] == 1
     network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
-    task = Task(_batches(recipe, learn, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
+    task = Task(_batches(recipe, learn, made, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 
 
@@ -108,39 +116,33 @@ def check_channels(recipe: HeadRecipe | RefinerRecipe, case: GridCase) -> None:
                        "say --channels, or choose another recipe")
 
 
-def labelled_split(dataset: Dataset, data: Path) -> tuple[list[Case], list[Case]]:
-    """Labelled training and validation cases; every tenth training case validates where the data set has no such split."""
-    labelled = {split: [case for case in cases if case.label] for split, cases in dataset.cases.items()}
-    learn, check = labelled.get("train", []), labelled.get("validation", [])
-    if not check:
+def labelled_split(dataset: Dataset, data: Path, leave_out: Sequence[str] = (), *, checked: bool = True) -> tuple[list[Case], list[Case]]:
+    """Labelled training and validation cases, less those whose name matches a pattern of `leave_out`; every tenth training case validates
+    where the data set has no such split, none if they need not be `checked`.
+    """
+    learn, check = (kept_in(dataset.cases.get(split, ()), leave_out) for split in ("train", "validation"))
+    if checked and not check:
         learn, check = [c for n, c in enumerate(learn) if n % 10], learn[::10]
-    if not learn or not check:
+    if not learn or checked and not check:
         raise BadInput(f"{data} has {len(learn)} labelled cases to train on and {len(check)} to validate with; both are needed")
     return learn, check
 
 
-def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], organs: Sequence[str]):
-    """batch_of(first, count): patches of real cases, and of phantoms every so often."""
-    paired = mirror_pairs(organs)
-    real = Patches(cases, len(organs), recipe.window, paired=paired, empty_is_undrawn=recipe.empty_is_undrawn, seed=recipe.seed)
-    made = Patches(_phantoms(recipe, organs), len(organs), recipe.window, paired=paired, seed=recipe.seed + 1)  # fields of view cut organs off: empty is undrawn
+def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], made: Sequence[GridCase], organs: Sequence[str]):
+    """batch_of(first, count): patches of real cases, and of made ones every so often."""
+    def patches(source: Sequence[GridCase], seed: int, empty_is_undrawn: bool) -> Patches:
+        return Patches(source, len(organs), recipe.window, paired=mirror_pairs(organs), augmentation=recipe.augmentation,
+                       empty_is_undrawn=empty_is_undrawn, seed=seed)
+
+    real = patches(cases, recipe.seed, recipe.empty_is_undrawn)
+    extra = patches(made, recipe.seed + 1, recipe.made.empty_is_undrawn) if made else real
 
     def batch_of(first: int, count: int) -> Patch:
         numbers = range(first, first + count)
-        source = [made if recipe.phantom_every and n % recipe.phantom_every == 0 else real for n in numbers]
-        return Patch(*(torch.stack(parts) for parts in zip(*(patches.patch(n) for patches, n in zip(source, numbers)))))
+        source = [extra if made and n % recipe.made.among < recipe.made.patches else real for n in numbers]
+        return Patch(*(torch.stack(parts) for parts in zip(*(each.patch(n) for each, n in zip(source, numbers)))))
 
     return batch_of
-
-
-def _phantoms(recipe: HeadRecipe, organs: Sequence[str]) -> list[GridCase]:
-    """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones."""
-    cases = []
-    for seed in range(1, recipe.phantoms + 1):  # 0 is the tests', 100 the shipped sample's
-        spacing = np.random.default_rng(seed).uniform((2., 2., 2.), (3., 4., 4.))
-        volume, labels = phantom(seed, spacing_mm=tuple(spacing))
-        cases.append(grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names))
-    return cases
 
 
 def _usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, list[float]]:

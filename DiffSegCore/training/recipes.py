@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from ..data.augmentation import Augmentation
 from ..errors import BadInput
 from ..preprocess import Preprocessing
 from .loop import Budget
@@ -11,12 +12,32 @@ from .loop import Budget
 CT_KNOTS = ((-1000., -1.), (-150., -.6), (250., .6), (1000., 1.))  # soft tissue gets 60 % of the range instead of 4 %
 
 
+ABDOMEN = ("spleen", "kidney_right", "kidney_left", "gallbladder", "esophagus", "liver", "stomach", "aorta", "inferior_vena_cava",
+           "portal_vein_and_splenic_vein", "pancreas", "adrenal_gland_right", "adrenal_gland_left")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Cases that are made up: `count` to learn from, and `check` more to validate with, in place of real ones.
+
+    source: phantoms, or abdomens imagined from label maps; of each `among` patches `patches` are of made cases;
+    empty_is_undrawn: as of the recipe, for made cases.
+    """
+
+    source: str
+    count: int
+    patches: int
+    among: int
+    check: int = 0
+    empty_is_undrawn: bool = True
+
+
 @dataclass(frozen=True)
 class HeadRecipe:
     """An organ network trained from scratch with supervision.
 
     organs: names in channel order, () takes the data set's; label_file: which labels of a case folder, None if there is one;
-    window: (k, j, i) voxels of a patch; phantom_every: one patch in so many is of a phantom, 0 for none;
+    window: (k, j, i) voxels of a patch; made: cases that are made up, beside the real ones;
     empty_is_undrawn: an organ without a voxel in a case was not contoured there (True) or is absent (False);
     whole: train on all of the image, which shows no body in air. Windows of one plane make a network of two dimensions.
     """
@@ -29,8 +50,8 @@ class HeadRecipe:
     organs: tuple[str, ...] = ()
     widths: tuple[int, ...] = (16, 32, 64, 128, 160)
     label_file: str | None = None
-    phantoms: int = 0
-    phantom_every: int = 0
+    made: Made | None = None
+    augmentation: Augmentation = Augmentation()
     empty_is_undrawn: bool = False
     image_channels: int = 1
     whole: bool = False
@@ -47,8 +68,7 @@ HEAD_NECK = HeadRecipe(
     budget=Budget(steps=8000, batch=2, learning_rate=1.5e-3, validate_every=1000),
     label_file="oar",
     empty_is_undrawn=True,  # clinics contour what the plan needs
-    phantoms=64,
-    phantom_every=3,
+    made=Made("phantoms", count=64, patches=1, among=3),  # fields of view cut organs off: empty is undrawn
     card={"data": "OpenKBP head-and-neck CT (110 training, 15 validation cases of the official split; contours of the organs at risk "
                   "as clinics drew them), and synthetic phantoms",
           "data_licence": "OpenKBP: MIT (its repository); phantoms: Apache-2.0",
@@ -57,6 +77,42 @@ HEAD_NECK = HeadRecipe(
           "not_for": "clinical decisions; other body parts; structures finer than 4 mm",
           "smallest_piece": .3,
           "field_of_view_mm": [[190, 240, 240], [420, 650, 650]]},
+)
+
+ABDOMEN_MR = HeadRecipe(
+    name="abdomen-mr",
+    title="Abdominal T2 MR, liver, kidneys and spleen, 4 mm",
+    preprocessing=Preprocessing(spacing_mm=(6., 4., 4.), intensity_knots=((0., -1.), (130., 1.)), modality="MR", body_percentile=95.),
+    organs=("liver", "kidney_right", "kidney_left", "spleen"),
+    window=(32, 48, 64),
+    budget=Budget(steps=3600, batch=1, learning_rate=1.2e-3, validate_every=400),
+    augmentation=Augmentation(rotation=15., scale=.25, shear=.08, shift=.1, contrast=.25, noise=.12, warp=8., gamma=.4, bias=.3, thick=.25,
+                              mirror=False),  # nobody's liver lies on the left
+    card={"data": "CHAOS, abdominal T2 SPIR MR (12 cases, numbers below 30; manual labels)",
+          "data_licence": "CHAOS: CC BY-SA 4.0",
+          "licence": "CC BY-SA 4.0",
+          "for": "upper abdominal T2 MR, axial slices of 5 to 9 mm, fat suppressed: a start that a person corrects",
+          "not_for": "clinical decisions; T1 or contrast-enhanced MR; CT; large tumours or cysts",
+          "smallest_piece": .3,
+          "field_of_view_mm": [[150, 250, 250], [400, 500, 500]]},
+)
+
+ABDOMEN_CT = HeadRecipe(
+    name="abdomen-ct",
+    title="Abdominal CT, 13 organs, 3 mm",
+    preprocessing=Preprocessing(spacing_mm=(3., 3., 3.), intensity_knots=CT_KNOTS, modality="CT"),
+    organs=ABDOMEN,
+    window=(32, 64, 64),
+    budget=Budget(steps=3200, batch=1, learning_rate=1.2e-3, validate_every=400),
+    made=Made("abdomens", count=80, patches=5, among=6, check=4, empty_is_undrawn=False),
+    augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False),
+    card={"data": "CT synthesised from two label maps of TotalSegmentator's data set, and one real slab of 40 mm with labels made by a model",
+          "data_licence": "TotalSegmentator's label maps: CC BY 4.0; the slab: Apache-2.0 (its repository)",
+          "licence": "Apache-2.0",
+          "for": "abdominal CT at about 3 mm, with or without contrast: a start that a person corrects",
+          "not_for": "clinical decisions; organs after surgery; large tumours; children; other body parts",
+          "smallest_piece": .1,
+          "field_of_view_mm": [[35, 200, 250], [700, 500, 550]]},
 )
 
 QUICK = HeadRecipe(
@@ -81,7 +137,7 @@ PICTURES = HeadRecipe(
     card={"for": "a first segmentation that a refiner betters", "licence": "Apache-2.0"},
 )
 
-RECIPES = {recipe.name: recipe for recipe in (HEAD_NECK, QUICK, PICTURES)}
+RECIPES = {recipe.name: recipe for recipe in (HEAD_NECK, ABDOMEN_CT, ABDOMEN_MR, QUICK, PICTURES)}
 
 
 def recipe(name: str) -> HeadRecipe:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from DiffSegCore.data.augmentation import Augmentation, shaded
 from DiffSegCore.data.cache import GridCase, cached_cases, grid_case
 from DiffSegCore.data.cases import Case
-from DiffSegCore.data.patches import Augmentation, Patches
+from DiffSegCore.data.patches import Patches
 from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.preprocess import Preprocessing
@@ -55,6 +56,24 @@ def test_image_and_labels_are_cut_at_the_same_place():
         image, target = image[0, 1:-1, 1:-1, 1:-1], target[1:-1, 1:-1, 1:-1]  # a blurred patch has other values at its rim
         clear = (image - 19.5).abs() > .1
         assert torch.equal(target[clear] == RIGHT, image[clear] > 19.5)
+
+
+def test_a_warp_moves_image_and_labels_alike():
+    ramp = np.broadcast_to(np.arange(40, dtype=np.float16), (40, 40, 40))
+    channels = (ramp >= 20).astype(np.uint8)
+    case = GridCase("ramp", ramp, channels, Geometry(ramp.shape, np.eye(4)), {RIGHT: np.array([[20, 20, 20]])})
+    warp = Augmentation(0, 0, 0, 0, 0, 0, mirror=False, warp=2.)
+    image, target, _ = Patches([case], 2, (12, 12, 12), augmentation=warp, on_organ=1).patch(1)
+    clear = ((image[0] - 19.5).abs() > .6)[1:-1, 1:-1, 1:-1]
+    assert torch.equal((target == RIGHT)[1:-1, 1:-1, 1:-1][clear], (image[0] > 19.5)[1:-1, 1:-1, 1:-1][clear])
+    assert (image[0, :, :, 6] - image[0, 0, 0, 6]).abs().max() > .5  # the plane is bent
+
+
+def test_an_uneven_coil_changes_tissue_and_leaves_air():
+    image = torch.full((1, 8, 8, 8), .2)
+    image[:, :4] = -1
+    shaded_image = shaded(image, Augmentation(0, 0, 0, 0, 0, 0, mirror=False, gamma=.4, bias=.4), np.random.default_rng(2))
+    assert (shaded_image[:, 1:3] == -1).all() and shaded_image[:, 5:].std() > .01
 
 
 def test_a_mirrored_patch_swaps_right_and_left_and_what_was_drawn():

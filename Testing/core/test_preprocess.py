@@ -183,3 +183,23 @@ def test_a_preprocessing_survives_its_dictionary():
 def test_a_senseless_preprocessing_is_refused(change):
     with pytest.raises(BadInput):
         Preprocessing.from_dict({**RECIPE.to_dict(), **change})
+
+
+def test_images_without_units_give_the_same_values_whatever_their_scale():
+    """An MR's numbers mean nothing by themselves: percentiles of the body do."""
+    percent = Preprocessing((2., 2., 2.), ((0., -1.), (130., 1.)), "MR", body_percentile=95.)
+    array = np.zeros((8, 8, 8), np.float32)
+    array[2:6, 2:6, 2:6] = np.arange(100, 164).reshape(4, 4, 4)
+    geometry = Geometry(array.shape, np.diag([2., 2., 2., 1.]))
+    first, second = (to_model_grid(Volume(each, geometry), percent)[0] for each in (array, 3 * array + 50))
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+    assert first.min() == -1 and torch.quantile(first[first > -1], .95) == pytest.approx(-1 + 2 * 100 / 130, abs=.01)
+    assert Preprocessing.from_dict(percent.to_dict()) == percent
+
+
+def test_a_percentile_beyond_all_voxels_is_refused_and_an_empty_image_is_not():
+    with pytest.raises(BadInput, match="body_percentile"):
+        Preprocessing((2., 2., 2.), ((0., -1.), (100., 1.)), "MR", body_percentile=120.)
+    percent = Preprocessing((2., 2., 2.), ((0., -1.), (100., 1.)), "MR", body_percentile=95.)
+    empty = Volume(np.zeros((4, 4, 4), np.int16), Geometry((4, 4, 4), np.diag([2., 2., 2., 1.])))
+    assert (to_model_grid(empty, percent)[0] == -1).all()

@@ -3,17 +3,27 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from abdomen_toys import NAMES, a_label_map
 
+from DiffSegCore.cli import main
+from DiffSegCore.data.abdomen import Body, abdomen
 from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput, Cancelled
+from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import load_model_file
+from DiffSegCore.organs import ORGANS
+from DiffSegCore.reading import read_labels
 from DiffSegCore.training.commands import head as command
 from DiffSegCore.training.head import mirror_pairs
+from DiffSegCore.training.loop import Budget
 from DiffSegCore.training.recipes import RECIPES, recipe
+from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.writing import write_labels, write_volume
 
 
@@ -72,6 +82,76 @@ def test_bad_wishes_get_a_sentence(data, tmp_path):
         train(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(BadInput, match="resume"):
         train(data, tmp_path / "out", "--resume")
+
+
+def test_cases_left_out_are_neither_learnt_from_nor_validated_with(data, tmp_path):
+    model = load_model_file(train(data, tmp_path, "--leave-out", "case1"))
+    assert model.card["training"]["cases"] == [1, 1] and model.card["training"]["left_out"] == ["case1"]
+    assert not list((tmp_path / "cache").glob("case1*")) and list((tmp_path / "cache").glob("case2*"))
+    with pytest.raises(BadInput, match="0 labelled cases"):
+        train(data, tmp_path / "none", "--leave-out", "case*")
+
+
+def test_a_network_for_mr_learns_and_segments_whatever_the_scale_of_the_numbers(tmp_path, monkeypatch):
+    small = replace(recipe("abdomen-mr"), widths=(8, 16), window=(8, 16, 16), budget=Budget(steps=30, batch=2, learning_rate=5e-3, warmup=3, averaging=.8,
+                                                                                           validate_every=30))
+    monkeypatch.setitem(RECIPES, "abdomen-mr", small)
+    for number, scale in ((1, 1.), (2, 2.5), (3, .7), (31, 1.)):
+        folder = tmp_path / "data" / f"{number:02}"
+        folder.mkdir(parents=True)
+        volume, labels = an_mr(number, scale)
+        write_volume(volume, folder / "mr.nii.gz")
+        write_labels(labels, folder / "label.nii.gz")
+        (folder / "label.json").unlink()
+    (tmp_path / "data" / "labels.txt").write_text("1 liver 2 right kidney 3 left kidney 4 spleen")
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["--recipe", "abdomen-mr", "--data", str(tmp_path / "data"), "-o", str(tmp_path / "out"), "--device", "cpu", "--leave-out", "3?"]
+    path = command.run(parser.parse_args(words))[0]
+    assert load_model_file(path).preprocessing.body_percentile == 95
+    found = []
+    for name, scale in (("a", 1.), ("b", 4.)):
+        write_volume(an_mr(31, scale)[0], tmp_path / f"{name}.nii.gz")
+        image, labels = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-labels.nii.gz"
+        assert main(["segment", str(image), "-o", str(labels), "--model", str(path), "--device", "cpu", "--quiet"]) == 0
+        found.append(read_labels(labels).ids)
+    truth = an_mr(31, 1.)[1].ids == 1
+    liver = found[0] == ORGANS["liver"].id
+    assert 2 * (liver & truth).sum() / (liver.sum() + truth.sum()) > .6
+    assert (found[0] != found[1]).mean() < .01
+
+
+def an_mr(number: int, scale: float) -> tuple[Volume, LabelMap]:
+    """A grey body in air with a bright liver, in numbers of any scale."""
+    random, ids = np.random.default_rng(number), np.zeros((12, 24, 24), np.uint8)
+    ids[3:9, 8:16, 12 + number % 2:19], ids[4:8, 10:14, 6:9] = 1, 4
+    array = np.where(ids == 1, 400., np.where(ids == 4, 700., 0.))
+    array[2:10, 4:20, 4:21][array[2:10, 4:20, 4:21] == 0] = 200
+    array = scale * (array + 10 * random.random(array.shape))
+    geometry = Geometry(ids.shape, np.diag([-8., -8., 12., 1.]))
+    return Volume(array.astype(np.float32), geometry), LabelMap(ids, geometry, {1: "liver", 4: "spleen"})
+
+
+def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, monkeypatch):
+    small = replace(recipe("abdomen-ct"), widths=(8, 16), window=(8, 16, 16), made=replace(recipe("abdomen-ct").made, count=2, check=1),
+                    preprocessing=replace(recipe("abdomen-ct").preprocessing, spacing_mm=(10., 10., 10.)))
+    monkeypatch.setitem(RECIPES, "abdomen-ct", small)
+    body, real = a_label_map(), abdomen(7, Body.of(a_label_map(), NAMES))
+    folder = tmp_path / "data" / "real"
+    folder.mkdir(parents=True)
+    write_volume(real[0], folder / "ct.nii.gz")
+    for labels, path in ((real[1], folder / "label.nii.gz"), (body, tmp_path / "body.nii.gz")):
+        write_labels(labels, path)
+        path.with_name(path.name.replace(".nii.gz", ".json")).unlink()
+    (tmp_path / "data" / "labels.json").write_text(json.dumps({str(value): name for value, name in NAMES.items()}))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["--recipe", "abdomen-ct", "--data", str(tmp_path / "data"), "-o", str(tmp_path / "out"), "--device", "cpu", "--steps", "2"]
+    with pytest.raises(BadInput, match="--label-maps"):
+        command.run(parser.parse_args(words))
+    model = load_model_file(command.run(parser.parse_args([*words, "--label-maps", str(tmp_path / "body.nii.gz")]))[0])
+    assert len(model.organs) == 13 and model.card["training"]["cases"] == [1, 1]
+    assert "liver" in model.card["organ_ml"] and len(list((tmp_path / "out" / "cache").glob("abdomen-*.npz"))) == 3
 
 
 def test_right_and_left_organs_become_each_other_in_a_mirror():

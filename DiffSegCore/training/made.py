@@ -1,0 +1,65 @@
+"""Cases that never were, for organ networks: phantoms, and abdomens imagined from label maps."""
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Mapping, Sequence
+
+import numpy as np
+
+from ..data.abdomen import Body, abdomen
+from ..data.cache import GridCase, grid_case, kept_case
+from ..data.phantom import phantom
+from ..data.sources import read_truth
+from ..errors import BadInput
+from ..progress import Progress, silent
+from .recipes import HeadRecipe
+
+GENERATOR = 1  # raised whenever abdomens come out differently, so that kept ones are made anew
+
+
+def made_cases(recipe: HeadRecipe, organs: Sequence[str], label_maps: Sequence[Path] = (), ids: Mapping[int, str] = {}, cache: Path | None = None,
+               progress: Progress = silent) -> tuple[list[GridCase], list[GridCase]]:
+    """Cases to learn from and to validate with, none of both where the recipe makes none.
+
+    label_maps: files of whole bodies whose label values `ids` names. BadInput where the recipe needs them and there are none.
+    """
+    if recipe.made is None:
+        return [], []
+    if recipe.made.source == "phantoms":
+        return _phantoms(recipe, organs), []
+    if not label_maps:
+        raise BadInput(f"the recipe {recipe.name!r} imagines its images from label maps of whole abdomens; name them with --label-maps")
+    if cache is None:
+        raise BadInput(f"the recipe {recipe.name!r} learns from images that it makes up once, and has no folder to keep them in")
+    abdomens = _abdomens(recipe, organs, label_maps, ids, cache, progress)
+    return abdomens[recipe.made.check:], abdomens[:recipe.made.check]
+
+
+def _phantoms(recipe: HeadRecipe, organs: Sequence[str]) -> list[GridCase]:
+    """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones."""
+    cases = []
+    for seed in range(1, recipe.made.count + 1):  # 0 is the tests', 100 the shipped sample's
+        spacing = np.random.default_rng(seed).uniform((2., 2., 2.), (3., 4., 4.))
+        volume, labels = phantom(seed, spacing_mm=tuple(spacing))
+        cases.append(grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names))
+    return cases
+
+
+def _abdomens(recipe: HeadRecipe, organs: Sequence[str], label_maps: Sequence[Path], ids: Mapping[int, str], cache: Path, progress: Progress) -> list[GridCase]:
+    """Kept on disk: one takes seconds. Those to validate with come first, of each label map in turn."""
+    bodies: dict[Path, Body] = {}
+
+    def made(seed: int, file: Path) -> GridCase:
+        if file not in bodies:
+            bodies[file] = Body.of(read_truth(file), ids)
+        volume, labels = abdomen(seed, bodies[file])
+        return grid_case(f"abdomen-{seed}", volume, labels, organs, recipe.preprocessing, ids)
+
+    count, cases = recipe.made.check + recipe.made.count, []
+    for seed in range(count):
+        progress(seed / count, f"imagining abdomen {seed + 1} of {count}")
+        file = label_maps[seed % len(label_maps)]
+        told = [str(file), file.stat().st_mtime_ns, sorted(ids.items()), list(organs), recipe.preprocessing.to_dict(), seed, GENERATOR]
+        cases.append(kept_case(f"abdomen-{seed}", told, partial(made, seed, file), cache))
+    return cases
