@@ -1,4 +1,4 @@
-"""Train an organ network from scratch: data set in, model file out."""
+"""Train an organ network, from scratch or from a pretrained encoder: data set in, model file out."""
 from __future__ import annotations
 
 import math
@@ -20,9 +20,11 @@ from ..networks import build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
 from ..windows import by_planes
+from .beginning import begin_with, taught
 from .loop import Task, Trained, train
 from .losses import organ_loss
 from .made import made_cases
+from .probe_reading import Source
 from .recipes import HeadRecipe
 
 if TYPE_CHECKING:
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 
 
 def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, leave_out: Sequence[str] = (), label_maps: Sequence[Path] = (),
-               resume: bool = False, progress: Progress = silent) -> Path:
+               encoder: Path | None = None, resume: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path.
 
     leave_out: patterns of the names of cases that stay unseen, for tests; label_maps: what made cases are imagined from, with the
-    data set's label values.
+    data set's label values; encoder: a model whose encoder training begins with, instead of at random.
     """
+    start = None if encoder is None else taught(encoder, recipe)
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=recipe.label_file)
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
@@ -47,11 +50,11 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
         made, held = made_cases(recipe, organs, label_maps, dataset.labels, out / "cache", part(progress, .05, .1))
     check_channels(recipe, cases[0])
     real, checked = cases[:len(learn)], cases[len(learn):] + held
-    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, resume=resume, progress=part(progress, .1, 1))
+    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4),
-                         **({"left_out": list(leave_out)} if leave_out else {})}}
+                         **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
@@ -74,11 +77,13 @@ def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
 
 
 def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
-               made: Sequence[GridCase] = (), resume: bool = False, progress: Progress = silent) -> Trained:
-    """Train on the cases `learn` and `made`, keep what scores best on `check`; checkpoints go to `out`."""
+               made: Sequence[GridCase] = (), start: Source | None = None, resume: bool = False, progress: Progress = silent) -> Trained:
+    """Train on the cases `learn` and `made`, from the encoder `start` if there is one; keep what scores best on `check`; checkpoints go to `out`."""
     torch.manual_seed(recipe.seed)
     flat = recipe.window[0] == 1
     network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
+    if start:
+        begin_with(network, start)
     task = Task(_batches(recipe, learn, made, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 

@@ -16,7 +16,8 @@ from DiffSegCore.data.abdomen import Body, abdomen
 from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Geometry
-from DiffSegCore.model import load_model_file
+from DiffSegCore.model import Model, load_model_file, save_model
+from DiffSegCore.networks import GuidedDenoiser, build
 from DiffSegCore.organs import ORGANS
 from DiffSegCore.reading import read_labels
 from DiffSegCore.training.commands import head as command
@@ -67,6 +68,33 @@ def test_a_stopped_training_resumes_to_the_same_weights(data, tmp_path):
     assert not (tmp_path / "parts" / "last.ckpt").exists()  # stopped before the first checkpoint: there is nothing half-written
     again = load_model_file(train(data, tmp_path / "parts"))
     assert all(torch.equal(a, b) for a, b in zip(whole.network.state_dict().values(), again.network.state_dict().values()))
+
+
+def denoiser(file: Path, widths: tuple[int, ...] = (8, 16, 32)) -> GuidedDenoiser:
+    """A model of pretraining for the recipe's grid, whose noise levels say something."""
+    architecture = {"kind": "denoiser", "encoder": {"widths": list(widths)}, "guidance": "none"}
+    torch.manual_seed(5)
+    network = build(architecture)
+    for block in (*network.encoder.encode, *network.encoder.decode):
+        torch.nn.init.normal_(block.film.weight, std=.1)
+    save_model(Model(network, architecture, recipe("quick").preprocessing, (), (16, 16, 16), {}), file)
+    return network
+
+
+def test_training_may_begin_with_a_pretrained_encoder_that_answers_as_it_did_for_clean_images(data, tmp_path):
+    taught = denoiser(tmp_path / "denoiser.safetensors")
+    model = load_model_file(train(data, tmp_path / "out", "--encoder", str(tmp_path / "denoiser.safetensors"), "--steps", "1"))
+    image = torch.randn(1, 1, 16, 16, 16)
+    wanted, found = taught.features(image)[0], model.network.encoder.features(image)[0]
+    assert (found - wanted).abs().mean() < .2 * wanted.abs().mean()  # a step away
+    assert model.card["training"]["encoder"]["sha256"] == load_model_file(tmp_path / "denoiser.safetensors").sha256
+
+
+def test_an_encoder_of_another_form_is_refused_before_any_case_is_read(data, tmp_path):
+    denoiser(tmp_path / "narrow.safetensors", (8, 8, 16))
+    with pytest.raises(BadInput, match=r"widths \(8, 8, 16\); the recipe 'quick' trains"):
+        train(data, tmp_path / "out", "--encoder", str(tmp_path / "narrow.safetensors"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_log_can_be_looked_at_in_tensorboard(data, tmp_path):

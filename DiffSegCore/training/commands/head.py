@@ -8,12 +8,13 @@ from pathlib import Path
 from ...progress import Progress, silent
 from . import machine
 
-HELP = "train an encoder with an organ head, from scratch"
+HELP = "train an encoder with an organ head, from scratch or from a pretrained encoder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_arguments(parser, "what to train, head-neck-ct, abdomen-ct, abdomen-mr, pictures or quick")
     parser.add_argument("--channels", type=int, metavar="N", help="of the images, instead of the recipe's")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="begin with the encoder of a model that `train pretrain` made, on the recipe's grid")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="PATTERN", help='cases to leave out, for tests, e.g. "3?"')
     parser.add_argument("--label-maps", nargs="+", type=Path, default=[], metavar="FILE",
                         help="label maps without images, with the data set's label values: abdomen-ct imagines its images from them")
@@ -27,6 +28,6 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
 
     wished = machine.shortened(recipe(args.recipe), args.steps)
     wished = replace(wished, image_channels=args.channels or wished.image_channels)
-    path = train_head(wished, args.data, args.out, fabric, leave_out=args.leave_out, label_maps=args.label_maps, resume=args.resume,
-                      progress=progress if fabric.is_global_zero else silent)
+    path = train_head(wished, args.data, args.out, fabric, leave_out=args.leave_out, label_maps=args.label_maps, encoder=args.encoder,
+                      resume=args.resume, progress=progress if fabric.is_global_zero else silent)
     return [path] if fabric.is_global_zero else []

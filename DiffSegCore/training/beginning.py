@@ -1,0 +1,26 @@
+"""Where a supervised training begins when it does not begin at random: with an encoder that was taught without labels."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import BadInput
+from ..networks import DiffusionEncoder, OrganNetwork
+from ..networks.denoiser import CLEAN
+from ..networks.settling import settle
+from .probe_reading import Source, open_source
+from .recipes import HeadRecipe
+
+
+def taught(file: Path, recipe: HeadRecipe) -> Source:
+    """The encoder in a model of `train pretrain`, `pretext` or `head`; BadInput where it was taught on another grid, other values or another form."""
+    source = open_source(str(file), recipe.widths, recipe.preprocessing)
+    if source.widths != tuple(recipe.widths) or recipe.image_channels != 1 or recipe.window[0] == 1:
+        raise BadInput(f"{file} holds an encoder of one channel in three dimensions, of widths {source.widths}; the recipe {recipe.name!r} trains one "
+                       f"of {recipe.image_channels} channel(s), windows {recipe.window} and widths {tuple(recipe.widths)}")
+    return source
+
+
+def begin_with(network: OrganNetwork, source: Source) -> None:
+    """Give the network the encoder's weights. One that was taught with noise is settled on clean images: organ networks are told no noise level."""
+    encoder: DiffusionEncoder = getattr(source.network, "encoder", source.network)
+    network.encoder.load_state_dict((settle(encoder, CLEAN) if source.denoises else encoder).state_dict())
