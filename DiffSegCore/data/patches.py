@@ -54,7 +54,7 @@ class Patches:
         known = torch.tensor([True] + [c in case.places or not self.empty_is_undrawn for c in range(1, self.organs + 1)])
         if mirrored:
             target, known = self._swapped(target, known)
-        return Patch(shaded(image, self.augmentation, random), target, known)
+        return Patch(self._shaded(image, random), target, known)
 
     def batch(self, first: int, count: int) -> Patch:
         """Patches first .. first + count - 1, stacked."""
@@ -88,6 +88,9 @@ class Patches:
         for right, left in self.paired:
             order[right], order[left] = left, right
         return order[target], known[order]
+
+    def _shaded(self, image: Tensor, random: np.random.Generator) -> Tensor:
+        return shaded(image, self.augmentation, random)
 
 
 def look_up(array: np.ndarray, points: Tensor, mode: str, outside: float) -> Tensor:
