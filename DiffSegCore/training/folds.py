@@ -13,7 +13,7 @@ from ..errors import BadInput
 from ..files import atomic
 from ..progress import Progress, part, silent
 from .given_priors import kept, kept_file, said_by
-from .head import learn_head
+from .head import calibrate, learn_head
 from .made import made_cases
 from .recipes import HeadRecipe
 
@@ -50,6 +50,7 @@ def _fold(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], 
         made, _ = made_cases(recipe, organs)
         trained = learn_head(recipe, organs, learn, check, folder, fabric, made=made, resume=(folder / "last.ckpt").is_file(),
                              progress=part(progress, 0, LEARNING))
+        calibrate(trained.network, recipe, check, fabric.device)
         make = said_by(trained.network, recipe.window, fabric.device)
     with fabric.rank_zero_first():
         return kept(wanted, folder, lambda case: "fold", make, part(progress, LEARNING, 1))

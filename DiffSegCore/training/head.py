@@ -16,11 +16,12 @@ from ..data.cases import Case, Dataset, kept_in, read_dataset
 from ..data.patches import Patch, Patches
 from ..errors import BadInput
 from ..model import Model, save_model
-from ..networks import build
+from ..networks import OrganNetwork, build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
 from ..windows import by_planes
 from .beginning import begin_with, taught
+from .calibrating import cool, fitted_temperature
 from .loop import Task, Trained, train
 from .losses import organ_loss
 from .made import made_cases
@@ -51,9 +52,10 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     check_channels(recipe, cases[0])
     real, checked = cases[:len(learn)], cases[len(learn):] + held
     trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))
+    temperature = calibrate(trained.network, recipe, checked, fabric.device)
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
-                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4),
+                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4), "temperature": temperature,
                          **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
@@ -86,6 +88,14 @@ def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCa
         begin_with(network, start)
     task = Task(_batches(recipe, learn, made, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
+
+
+def calibrate(network: OrganNetwork, recipe: HeadRecipe, check: Sequence[GridCase], device: torch.device) -> float:
+    """Make the network's chances mean what they say, by the temperature that suits the cases `check`; labels stay as they are. That temperature."""
+    network.eval()
+    temperature = fitted_temperature(lambda case: case_logits(network, case, recipe.window, device), check, empty_is_undrawn=recipe.empty_is_undrawn)
+    cool(network.head, temperature)
+    return temperature
 
 
 def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple[int, int, int], device: torch.device) -> float:

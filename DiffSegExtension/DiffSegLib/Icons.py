@@ -30,10 +30,10 @@ def segmentDot(color: tuple[float, float, float], level: str):
 
 
 def confidenceLevel(confidence: float | None) -> str:
-    """green, amber or red of a confidence from 0 to 1; gray where the model has not seen the segment."""
+    """green, amber or red of the Dice that the model expects, 0 to 1; gray where it has not seen the segment."""
     if confidence is None:
         return "gray"
-    return "green" if confidence >= 0.9 else "amber" if confidence >= 0.75 else "red"
+    return "green" if confidence >= 0.75 else "amber" if confidence >= 0.6 else "red"
 
 
 def icon(name: str):

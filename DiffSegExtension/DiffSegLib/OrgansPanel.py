@@ -60,7 +60,7 @@ class OrgansPanel:
         level = Icons.confidenceLevel(row.confidence)
         name.setIcon(Icons.segmentDot(row.color, level))
         name.setData(_ID, row.segmentId)
-        name.setToolTip(_("Confidence {percent} %").format(percent=round(100 * row.confidence)) if row.confidence is not None
+        name.setToolTip(_("The model expects a Dice of {percent} % with a careful contour.").format(percent=round(100 * row.confidence)) if row.confidence is not None
                         else _("Not from the model, so its confidence is not known."))
         tick.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
         tick.setCheckState(qt.Qt.Checked if row.checked else qt.Qt.Unchecked)
