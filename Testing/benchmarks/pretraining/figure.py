@@ -35,7 +35,7 @@ def _panel(axes: Any, title: str, spreads: dict[str, Spread | None]) -> None:
         if spread is not None:
             axes.barh(row, spread.mean, color=_colour(name), alpha=.55, height=.7)
             axes.plot(list(spread.values.values()), [row] * len(spread.values), "o", color=_colour(name), markersize=4)
-            axes.annotate(f"{spread.mean:.3f}", (max(spread.mean, *spread.values), row), xytext=(6, 0), textcoords="offset points", va="center", size=8)
+            axes.annotate(f"{spread.mean:.3f}", (max(spread.mean, *spread.values.values()), row), xytext=(6, 0), textcoords="offset points", va="center", size=8)
     axes.set_title(title.replace(", ", ",\n", 1), size=10, loc="left")
     axes.set_yticks(range(len(spreads)), [TITLES[name] for name in spreads])
     axes.margins(x=.22)
