@@ -3,7 +3,8 @@
     python -m Testing.benchmarks.calibrating --model head-neck-ct --data DIR [--leave-out PATTERN ...] [-o FILE]
 
 On the validation cases of the model's recipe: mean negative log-likelihood, and how far the Dice that the chances promise of an organ lies from the
-true one, before and after. -o writes the model with its logits divided, in half precision, its labels as they were.
+true one, at temperature 1, which is how the network was trained, and at the best. -o writes the model with its logits divided by that, in half
+precision, its labels as they were.
 """
 from __future__ import annotations
 
@@ -60,15 +61,15 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model(args.model)
     model.network.eval()
-    settings = recipe(model.card["name"])
+    settings, training = recipe(model.card["name"]), model.card.get("training", {})
+    cool(model.network.head, 1 / training.get("temperature", 1.))
     with tempfile.TemporaryDirectory() as cache:
         cases = validation_cases(model, settings, args, Path(cache))
         said = [(case, case_logits(model.network, case, model.window, torch.device("cpu")).float()) for case in cases]
         best = report(said, settings.empty_is_undrawn)
     if args.out:
         cool(model.network.head, best)
-        training = model.card.get("training", {})
-        model.card["training"] = {**training, "temperature": training.get("temperature", 1.) * best}
+        model.card["training"] = {**training, "temperature": best}
         save_model(model, args.out, half=True)
 
 

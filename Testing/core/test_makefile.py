@@ -35,7 +35,7 @@ def test_every_bundled_model_can_be_trained_again():
 def test_a_training_takes_its_recipe_and_leaves_a_file_that_can_ship(name):
     said = make("-n", f"train-{name}", "DATA=somewhere", "RUNS=elsewhere").stdout
     kind = "click" if name in click_recipes.RECIPES else "head"
-    assert f"diffseg train {kind} --recipe {name} --data" in said and '"somewhere' in said
+    assert f"diffseg train {kind} --recipe {name} --data" in said and re.search('"somewhere"?/', said)
     assert f'-o "elsewhere/{name}"' in said and "--trained-here" in said and "--resume" not in said
 
 
