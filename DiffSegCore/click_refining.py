@@ -5,7 +5,7 @@ condition the chain on it, not to overrule it (METHODS B3).
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Sequence
 
@@ -23,20 +23,28 @@ from .prompt_maps import PROMPT_CHANNELS, Steering, steered
 from .refiner_card import RefinerCard
 from .refining import entropy, labelled, refiner_of
 
+SURE = 1e-3  # no chance counts as closer to 0 or 1 than this
+
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """chances, entropy and information, each float32 (k, j, i) on the CPU: the mean of the samples, the entropy of that mean in nats,
-    and the part of it on which the samples disagree (0 for one sample)."""
+    and the part of it on which the samples disagree (0 for one sample). settled: the cut, where it does not follow from the chances."""
 
     chances: Tensor
     entropy: Tensor
     information: Tensor
+    settled: float | None = None
 
     @cached_property
     def cut(self) -> float:
         """From which chance on a voxel belongs to the object."""
-        return dice_cut(self.chances)
+        return dice_cut(self.chances) if self.settled is None else self.settled
+
+    def believing(self, known: Tensor, weight: Tensor) -> Look:
+        """With the chances `known` before, in logits, by so much of `weight` (k, j, i), 0 to 1; masks and labels are cut at one half."""
+        logits = torch.lerp(torch.logit(self.chances, eps=SURE), torch.logit(known, eps=SURE), weight)
+        return replace(self, chances=logits.sigmoid(), settled=.5)
 
     @property
     def mask(self) -> Tensor:

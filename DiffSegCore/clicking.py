@@ -69,7 +69,7 @@ def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progre
     _lay(sight, draft, found.seen, found.grown, new, earlier)
     for grid in _closer(sight, found, new.prompt):
         progress(1 - found.left / MOST_LOOKS, "Looking closer")
-        seen = sight.look(draft, new.prompt.label, prompts, grid)
+        seen = _answered(sight, draft, prompts, grid)
         zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
         _lay(sight, draft, seen, _grown(zone), new, earlier)
     _decide(draft, new)
@@ -105,7 +105,7 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
     for looks in range(1, MOST_LOOKS):
         progress((looks - 1) / MOST_LOOKS, "Looking")
         grid = crop_grid(sight.native, *frame, window)
-        seen = sight.look(draft, new.label, prompts, grid)
+        seen = _answered(sight, draft, prompts, grid)
         zone = pieces_at(seen.changed, _felt(new, grid))
         if found is not None and not zone.any():
             break  # what one look saw and the next did not stays as it was seen
@@ -113,6 +113,11 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
         if (frame := _further(sight, found, fresh=piece is None)) is None:
             break
     return found
+
+
+def _answered(sight: Sight, draft: Draft, prompts: Sequence[Prompt], grid: Geometry) -> Seen:
+    """A look for the newest of one label's prompts."""
+    return sight.look(draft, prompts[-1].label, prompts, grid).near(mark(prompts[-1], grid))
 
 
 def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:

@@ -1,11 +1,12 @@
 """What the click model is shown of a volume in a session, and what it answers: everything that stays while somebody clicks."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from .click_refining import Look, refine_crop
@@ -13,10 +14,10 @@ from .crops import SPACINGS_MM, ImageRange, crop_image, crop_mask, lattice_index
 from .draft import Draft
 from .errors import BadInput
 from .geometry import Geometry
-from .marks import marks
+from .marks import Mark, away_mm, marks
 from .model import Model
 from .progress import Progress, silent
-from .prompt_maps import Steering, believed, steering
+from .prompt_maps import Steering, believed, doubted, steering
 from .prompts import Prompt
 from .resample import block_size, resample
 from .segmenter import Prediction
@@ -24,18 +25,32 @@ from .volume import Volume
 from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
+NEAR_MM, DEEP = 8., 2.  # how far a prompt's answer is taken over what was drawn: in mm, and in depths of its place
 CLEAR = .2      # of the chance from which on a voxel belongs to the object
 UNTOUCHED = .25  # share of a voxel by which a label may differ from the automatic one and still count as that
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One look: its crop, the share (k, j, i) of each voxel that was object before, how prompts steered, and the answer."""
+    """One look: its crop, the share (k, j, i) of each voxel that was object before, how prompts steered, and the answer; known (k, j, i):
+    the chances of what was drawn, or an automatic result, without the prompts; None where prompts alone made the object."""
 
     grid: Geometry
     share: Tensor
     steering: Steering
     answer: Look
+    known: Tensor | None = None
+
+    def near(self, newest: Mark) -> Seen:
+        """What somebody drew, or an automatic result, is believed the more the further from the newest prompt: a correction of one place is
+        no second opinion on all of it. The deeper the place lies in the mask, or the further from it, the more is meant.
+        """
+        if self.known is None or not (inside := (self.share >= .5).numpy()).any():
+            return self
+        away = away_mm(newest, self.grid)
+        meant_mm = max(NEAR_MM, DEEP * outline_mm(inside, self.grid.spacing)[away == away.min()].min())
+        weight = torch.from_numpy(1 - np.exp(-(away / meant_mm) ** 2 / 2)).float()
+        return replace(self, answer=self.answer.believing(self.known, weight))
 
     @property
     def changed(self) -> np.ndarray:
@@ -70,7 +85,7 @@ class Doubts:
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """A click model on a device, looking at one volume."""
+    """A click model on a device, looking at one volume; drawn: labels that prompts alone did not make."""
 
     model: Model
     volume: Volume
@@ -80,6 +95,7 @@ class Sight:
     steps: int
     seed: int
     device: torch.device
+    drawn: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, model: Model, volume: Volume, prediction: Prediction | None, steps: int, seed: int, device: torch.device,
@@ -103,17 +119,19 @@ class Sight:
         share = share_of(draft, label, self.native, grid)
         source = self.coarse if grid.spacing[0] >= COARSE_MM else self.volume
         image = crop_image(source, grid, self.values, self.model.preprocessing)
-        given = steering(marks(prompts, grid), share, image[1], grid.spacing)
-        answer = refine_crop(self.model, image, self._prior(label, grid, share, given), given, steps=self.steps, samples=samples, seed=self.seed,
+        given = steering(marks(prompts, grid), share, image[1], grid.spacing, own=label not in self.drawn)
+        prior = self._known(label, grid, share)
+        answer = refine_crop(self.model, image, believed(prior, given), given, steps=self.steps, samples=samples, seed=self.seed,
                              origin=lattice_index(grid), device=self.device)
-        return Seen(grid, share, given, answer)
+        return Seen(grid, share, given, answer, doubted(prior) if label in self.drawn else None)
 
-    def _prior(self, label: int, grid: Geometry, share: Tensor, given: Steering) -> Tensor:
+    def _known(self, label: int, grid: Geometry, share: Tensor) -> Tensor:
+        """The share, or an automatic result's chances (k, j, i) where its label is as it was."""
         chance = None if self.doubts is None else self.doubts.chance(label, grid)
         if chance is None:
-            return believed(share, given)
+            return share
         untouched = (share - share_of(self.doubts.draft, label, self.native, grid)).abs() < UNTOUCHED
-        return believed(torch.where(untouched, chance, share), given)
+        return torch.where(untouched, chance, share)
 
 
 def share_of(draft: Draft, label: int, native: Geometry, grid: Geometry) -> Tensor:
@@ -124,6 +142,11 @@ def share_of(draft: Draft, label: int, native: Geometry, grid: Geometry) -> Tens
         return torch.zeros(grid.shape)
     box = box.grow(room).clip(native.shape)
     return crop_mask(draft.ids[box.slices] == label, native.crop(box), grid)
+
+
+def outline_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """How far each voxel (k, j, i) lies from the outline of a mask, on either side, in mm."""
+    return ndimage.distance_transform_edt(mask, sampling=spacing_mm) + ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
 
 
 def averaged(volume: Volume, spacing_mm: float, progress: Progress = silent) -> Volume:

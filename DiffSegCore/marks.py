@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
+from scipy import ndimage
+from scipy.spatial import KDTree
 
 from .geometry import Box, Geometry
 from .prompts import BoxPrompt, Lasso, Point, Prompt, Scribble
@@ -69,6 +71,14 @@ def region(prompt: BoxPrompt | Lasso, grid: Geometry) -> tuple[Box, np.ndarray]:
         ras = part.to_ras(np.stack([np.full_like(j, k), j, i], -1))
         plane[:] = _in_box(ras, prompt, half) if isinstance(prompt, BoxPrompt) else _in_lasso(ras, prompt, grid)
     return box, covered
+
+
+def away_mm(mark: Mark, grid: Geometry) -> np.ndarray:
+    """float (k, j, i): from each voxel of the grid to the mark, which may lie outside; infinite where a region does."""
+    if mark.kind == "region":
+        return ndimage.distance_transform_edt(~mark.mask, sampling=grid.spacing) if mark.mask.any() else np.full(grid.shape, np.inf)
+    voxels = np.stack(np.indices(grid.shape), -1) * grid.spacing
+    return KDTree(mark.places * grid.spacing).query(voxels)[0]
 
 
 def core(prompt: Prompt, grid: Geometry) -> tuple[Box, np.ndarray]:

@@ -21,7 +21,7 @@ from .geodesic import paths
 from .geometry import Box
 from .marks import Mark
 
-__all__ = ["Mark", "PROMPT_CHANNELS", "Steering", "believed", "felt", "held", "steered", "steering"]
+__all__ = ["Mark", "PROMPT_CHANNELS", "Steering", "believed", "doubted", "felt", "held", "steered", "steering"]
 
 CHANNELS = ("previous mask", "point +", "point -", "scribble +", "scribble -", "region +", "region -", "nearness +", "nearness -", "likeness +", "likeness -")
 PROMPT_CHANNELS = len(CHANNELS)
@@ -53,10 +53,11 @@ class Steering:
     mistaken: Tensor | None
 
 
-def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacing_mm: Sequence[float]) -> Steering:
+def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacing_mm: Sequence[float], *, own: bool = False) -> Steering:
     """Marks of one object in any order; previous_mask (k, j, i), the share of each voxel that was object before the newest prompt.
 
-    image (k, j, i), values from -1 to 1; spacing_mm (k, j, i). Where cores meet, the newest holds.
+    image (k, j, i), values from -1 to 1; spacing_mm (k, j, i). own: the mask is what these prompts made; of any other, prompts name
+    a few mistakes and say nothing of what is right. Where cores meet, the newest holds.
     """
     ways, mask = paths(marks, image), previous_mask >= .5
     channels = np.zeros((PROMPT_CHANNELS, *image.shape), dtype=np.float32)
@@ -64,7 +65,7 @@ def steering(marks: Sequence[Mark], previous_mask: Tensor, image: Tensor, spacin
     channels[7:] = torch.cat([ways.nearness, ways.likeness])
     push, core = _laid_down(marks, channels, spacing_mm)
     return Steering(torch.from_numpy(channels), torch.from_numpy(push), torch.from_numpy(core),
-                    seeding.chances(marks, mask, image, ways), seeding.mistakes(marks, mask, image, ways))
+                    seeding.chances(marks, mask, image, ways), seeding.mistakes(marks, mask, image, ways) if own else None)
 
 
 def held(marks: Sequence[Mark], shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
@@ -104,11 +105,16 @@ def steered(prior: Tensor, given: Steering) -> Tensor:
     return torch.where(core < 0, pushed, core.to(pushed.dtype))
 
 
+def doubted(share: Tensor) -> Tensor:
+    """Chances (k, j, i) that a mask, or an automatic result's chances, stand for where no prompt says otherwise."""
+    return DOUBT + (1 - 2 * DOUBT) * share.float()
+
+
 def believed(share: Tensor, given: Steering) -> Tensor:
     """The prior that a mask is, given as the share of each voxel that it covers: a mask about to be corrected may be wrong anywhere.
     What is not in it is as likely as the prompts make it, and what is in it as unlikely.
     """
-    known, inside = DOUBT + (1 - 2 * DOUBT) * share.float(), share >= .5
+    known, inside = doubted(share), share >= .5
     if given.mistaken is not None:
         known = torch.where(inside, torch.minimum(known, 1 - given.mistaken), known)
     if given.seeded is None:

@@ -36,9 +36,10 @@ def chances(marks: Sequence[Mark], mask: Tensor, image: Tensor, ways: Paths) -> 
 
 
 def mistakes(marks: Sequence[Mark], mask: Tensor, image: Tensor, ways: Paths) -> Tensor | None:
-    """Chance (k, j, i) that voxels of the mask do not belong to the object; None where prompts say nothing about that. As of `chances`."""
+    """Chance (k, j, i) that voxels of the mask do not belong to the object; None where prompts say nothing about that, as when nothing says
+    what of it is right. As of `chances`."""
     newest = _newest(marks, False)
-    return extra(paths(newest, image), mask, ways) if newest and mask.any() else None
+    return extra(paths(newest, image), mask, ways) if newest and mask.any() and ways.begun else None
 
 
 def begun(ways: Paths) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import BadInput
 from .geometry import Box, Geometry
+from .laterality import side_doubts
 from .model import Model
 from .organ_volumes import organ_volumes
 from .pieces import without_specks
@@ -75,7 +76,7 @@ class Segmenter:
         logits = without_specks(logits, self.model.card.get("smallest_piece", 0))
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
-        doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
+        doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card) + side_doubts(labels)
         progress(1.0, "Done")
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
 

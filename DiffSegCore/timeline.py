@@ -4,8 +4,8 @@ Start labels plus the deltas of the trail, in order, are the labels now. A step 
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Sequence
 
 import numpy as np
@@ -29,6 +29,11 @@ class Entry:
     def prompt(self) -> Prompt | None:
         return self.held and self.held.prompt
 
+    @cached_property
+    def drawn(self) -> frozenset[int]:
+        """Labels that somebody drew."""
+        return frozenset() if self.held else frozenset(np.unique(self.delta.ids(after=True)).tolist())
+
 
 Trail = tuple[Entry, ...]
 
@@ -51,7 +56,8 @@ class Timeline:
 
     def __init__(self, sight: Sight, ids: np.ndarray) -> None:
         """ids (K, J, I): the labels at the start, which this owns from now on."""
-        self.sight, self.draft = sight, Draft.of(ids)
+        self._sight, self.draft = sight, Draft.of(ids)
+        self._at_start = frozenset(self.draft.boxes)
         self.trail: Trail = ()
         self.done: list[Step] = []
         self.undone: list[Step] = []
@@ -59,6 +65,10 @@ class Timeline:
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         return tuple(entry.prompt for entry in self.trail if entry.held)
+
+    @property
+    def sight(self) -> Sight:
+        return self._sight_after(self.trail)
 
     def add(self, prompt: Prompt, progress: Progress = silent) -> Step:
         trail = self._answered(self.trail, prompt, progress)
@@ -119,6 +129,9 @@ class Timeline:
         if label > np.iinfo(self.draft.ids.dtype).max:
             self.draft = Draft(self.draft.ids.astype(np.uint16), self.draft.boxes)
 
+    def _sight_after(self, trail: Trail) -> Sight:
+        return replace(self._sight, drawn=self._at_start.union(*(entry.drawn for entry in trail)))
+
     def _retold(self, trail: Trail, then: Sequence[Prompt | Entry], number: int | None, progress: Progress) -> Step:
         """Back to the end of a shorter trail, and on from there: prompts are answered anew, voxels that were changed elsewhere change again."""
         with self.draft.attempt() as attempt:
@@ -135,7 +148,7 @@ class Timeline:
         """The trail with one prompt more, answered on the draft as it is."""
         held = Held.of(prompt, self.sight.native)
         with self.draft.attempt() as attempt:
-            click(self.sight, self.draft, held, [entry.held for entry in trail if entry.held], progress)
+            click(self._sight_after(trail), self.draft, held, [entry.held for entry in trail if entry.held], progress)
             return (*trail, Entry(held, attempt.delta()))
 
     def _repeated(self, trail: Trail, delta: Delta) -> Trail:

@@ -198,7 +198,7 @@ def _worked_on(nothing: Situation, random: np.random.Generator) -> Situation:
     if prompts and random.random() < PARTIAL:
         wrong = wrong * _stub(situation, random)
     mask = wrong if random.random() < .3 else (wrong >= .5).astype(np.float32)
-    situation = replace(situation, mask=mask).obeying()
+    situation = replace(situation, mask=mask, own=False).obeying()
     return situation.prompted(random) if prompts or not (mask >= .5).any() else situation  # nothing at all says nothing
 
 

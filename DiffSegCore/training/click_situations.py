@@ -29,13 +29,15 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Situation:
-    """image float32 (2, k, j, i); truth bool and mask float32 (k, j, i), the share of each voxel that is object so far; spacing_mm (k, j, i)."""
+    """image float32 (2, k, j, i); truth bool and mask float32 (k, j, i), the share of each voxel that is object so far; spacing_mm (k, j, i);
+    own: whether the prompts alone made the mask."""
 
     image: Tensor
     truth: np.ndarray
     mask: np.ndarray
     marks: tuple[Mark, ...]
     spacing_mm: tuple[float, float, float]
+    own: bool = True
 
     def prompted(self, random: np.random.Generator) -> Situation:
         """With one prompt more on an error of the mask; the same where there is none."""
@@ -52,7 +54,7 @@ class Situation:
 
     def rendered(self) -> Rendered:
         mask = torch.from_numpy(self.mask)
-        given = steering(self.marks, mask, self.image[1], self.spacing_mm)
+        given = steering(self.marks, mask, self.image[1], self.spacing_mm, own=self.own)
         prior = steered(believed(mask, given), given)
         truth = torch.where(given.core < 0, torch.from_numpy(self.truth).float(), given.core.float())
         pushed = given.push.abs()

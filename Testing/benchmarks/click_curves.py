@@ -2,7 +2,7 @@
 
     python -m Testing.benchmarks.click_curves -o evaluation [--cases N] [--clicks N]
 
-What `diffseg evaluate-clicks` measures from empty masks, a case at a time, so that a stopped run goes on: one record a case in OUT/click/trials; then
+What `diffseg evaluate-clicks` measures, from empty masks, automatic and corrupted ones, a case at a time, so that a stopped run goes on: one record a case in OUT/click/trials; then
 OUT/click/clicks.md, .json and .png. OUT/click/lists holds a MONAI datalist of each set, which `diffseg evaluate-clicks --data` takes too.
 """
 from __future__ import annotations
@@ -17,7 +17,8 @@ from DiffSegCore.click_evaluation.run import Task, Which, evaluated
 from DiffSegCore.click_evaluation.summary import summary
 from DiffSegCore.click_evaluation.trials import Round, SessionClicker, Trial
 from DiffSegCore.model import Model
-from DiffSegCore.registry import find_model, load_click_model, name_of
+from DiffSegCore.registry import find_model, load_click_model, load_model, name_of
+from DiffSegCore.segmenter import Segmenter
 
 from .bundled import arguments, ending, say
 from .held_out import CHAOS, OPENKBP, SARCOMAS, SLABS, WHOLE_ABDOMEN, Source, cases_of, spread, write_datalist
@@ -31,12 +32,18 @@ ABDOMEN = ("spleen", "kidney_right", "kidney_left", "gallbladder", "esophagus", 
 
 @dataclass(frozen=True)
 class Curve:
-    """A set of objects; cases: so many at most, spread over the source; organs: only these, () for all."""
+    """A set of objects; cases: so many at most, spread over the source; organs: only these, () for all; start: the mask before the first
+    click, as of `diffseg evaluate-clicks --from`; segmentor: the model that makes an automatic one."""
 
     title: str
     sources: tuple[Source, ...]
     cases: int | None = None
     organs: tuple[str, ...] = ()
+    start: str = "empty"
+    segmentor: str = ""
+
+    def task(self, clicks: int) -> Task:
+        return Task(self.start, clicks, segmenter=Segmenter(load_model(self.segmentor)) if self.segmentor else None)
 
 
 CURVES = {
@@ -45,17 +52,20 @@ CURVES = {
     "head-neck-ct": Curve("organs at risk in head-and-neck CT, OpenKBP test cases", (OPENKBP,), 10),
     "abdomen-ct-slabs": Curve("abdominal organs in CT slabs, AMOS", (SLABS,)),
     "abdomen-ct-whole": Curve("abdominal organs in a whole CT, TotalSegmentator", (WHOLE_ABDOMEN,), organs=ABDOMEN),
+    "head-neck-ct-automatic": Curve("organs at risk in head-and-neck CT, OpenKBP test cases, from head-neck-ct's result", (OPENKBP,), 10,
+                                    start="automatic", segmentor="head-neck-ct"),
+    "sarcoma-ct-corrupted": Curve("soft-tissue sarcomas in CT, STS 028 to 037, from outlines corrupted to a Dice of .4 to .8", SARCOMAS, start="corrupted"),
 }
 
 
 def run(name: str, model: Model, data: Path, count: int | None, clicks: int, out: Path) -> list[Trial]:
     """The trials of one set, what is missing made first."""
     curve, mark = CURVES[name], fingerprint(model)
-    cases = spread(cases_of(curve.sources, data), count or curve.cases)
+    cases, task = spread(cases_of(curve.sources, data), count or curve.cases), curve.task(clicks)
     for case in cases:
         def tried() -> Record:
             folder, which = write_datalist((case,), out / "lists" / name / case.name), Which(organs=curve.organs)
-            trials = evaluated(folder, which, Task(clicks=clicks), lambda prediction, organ: SessionClicker(model, steps=STEPS, organ=organ))
+            trials = evaluated(folder, which, task, lambda prediction, organ: SessionClicker(model, steps=STEPS, prediction=prediction, organ=organ))
             say(f"{name}, {case.name}: mean Dice {sum(trial.rounds[-1].dice for trial in trials) / len(trials):.3f} after {clicks} clicks")
             return {"trials": [{**asdict(trial), "data": name} for trial in trials]}
 
@@ -70,7 +80,7 @@ def trials_of(records: Mapping[str, Record]) -> list[Trial]:
 
 def summaries(trials: Mapping[str, Sequence[Trial]], clicks: int) -> dict[str, Any]:
     """Plain numbers for the card: every set's, over all its objects and for each of its organs."""
-    return {"from": "empty", "clicks": clicks, "sets": {name: {"title": CURVES[name].title, "cases": len({trial.case for trial in ones}), **summary(ones)}
+    return {"clicks": clicks, "sets": {name: {"title": CURVES[name].title, "from": CURVES[name].start, "cases": len({trial.case for trial in ones}), **summary(ones)}
                                                         for name, ones in trials.items()}}
 
 
@@ -81,7 +91,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     head = ("objects", *(f"Dice@{n}" for n in shown), f"NSD@{shown[-1]}", "NoC85", "NoC90", "harmful", "p50 s", "p95 s")
     rows = [(f"{each['title']} ({each['cases']} cases)", *_cells(each["overall"], shown)) for each in sets.values()]
     organs = [(f"{organ}, {name}", *_cells(one, shown)) for name, each in sets.items() if len(each["organs"]) > 1 for organ, one in each["organs"].items()]
-    words = (f"From an empty mask, {found['clicks']} clicks, each into the largest error. Dice@n: after n clicks. NSD at 2 mm. NoC: clicks that a Dice "
+    words = (f"{found['clicks']} clicks, each into the largest error, from an empty mask where nothing else is said. Dice@n: after n clicks. NSD at 2 mm. NoC: clicks that a Dice "
              f"of .85 or .90 takes, {found['clicks']} where it is never reached. Harmful: clicks that cost more than .001 of Dice.")
     return "\n\n".join((words, table([("set", *head), *rows]), *([table([("organ", *head), *organs])] if organs else [])))
 
@@ -102,7 +112,7 @@ def main() -> None:
     found = summaries(trials, args.clicks)
     write(out / "clicks.json", {"model": fingerprint(model), **found})
     (out / "clicks.md").write_text(markdown(found), encoding="utf-8")
-    save_curves(out / "clicks.png", trials, title="From an empty mask")
+    save_curves(out / "clicks.png", trials, title="Click by click")
     print(markdown(found), flush=True)
 
 

@@ -65,7 +65,7 @@ def answered(model: Model) -> Answer:
     """What a click model makes of them."""
     def answer(situation: Situation) -> np.ndarray:
         mask = torch.from_numpy(situation.mask)
-        given = steering(situation.marks, mask, situation.image[1], situation.spacing_mm)
+        given = steering(situation.marks, mask, situation.image[1], situation.spacing_mm, own=situation.own)
         return refine_crop(model, situation.image, believed(mask, given), given).mask.numpy()
     return answer
 

@@ -10,7 +10,7 @@ from DiffSegCore.clicking import MOST_LOOKS, pieces_at
 from DiffSegCore.crops import crop_mask
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.looking import Seen, Sight, averaged, share_of
-from DiffSegCore.prompt_maps import steering
+from DiffSegCore.prompt_maps import doubted, steering
 from DiffSegCore.session import RefinementSession
 from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.zoom import at_least, coarser, finer, framing, useful
@@ -25,7 +25,12 @@ def grid(shape=(60, 64, 64), mm: float = 2.) -> Geometry:
 
 
 def ball(geometry: Geometry, kji, radius_mm: float) -> np.ndarray:
-    return np.linalg.norm((np.stack(np.indices(geometry.shape), -1) - kji) * geometry.spacing, axis=-1) < radius_mm
+    return away(geometry, kji) < radius_mm
+
+
+def away(geometry: Geometry, kji) -> np.ndarray:
+    """mm from each voxel to a place."""
+    return np.linalg.norm((np.stack(np.indices(geometry.shape), -1) - kji) * geometry.spacing, axis=-1)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
@@ -34,14 +39,15 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture
 def knowing(monkeypatch):
-    """A session of nothing, or of labels, whose model knows the truth; looked: the spacing of every look."""
-    def begin(truth: np.ndarray, geometry: Geometry, labels: np.ndarray | None = None) -> tuple[RefinementSession, list[float]]:
+    """A session of nothing, or of labels, whose model knows the truth; known: what is believed without the prompts; looked: the spacing of every look."""
+    def begin(truth: np.ndarray, geometry: Geometry, labels: np.ndarray | None = None, known: np.ndarray | None = None) -> tuple[RefinementSession, list[float]]:
         looked: list[float] = []
 
         def look(self, draft, label, prompts, crop, samples=1):
             looked.append(crop.spacing[0])
             share, nothing = share_of(draft, label, geometry, crop), torch.zeros(crop.shape)
-            return Seen(crop, share, steering([], share, nothing, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing))
+            believed = None if known is None else doubted(crop_mask(known, geometry, crop))
+            return Seen(crop, share, steering([], share, nothing, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing), believed)
         monkeypatch.setattr(Sight, "look", look)
         session = RefinementSession(click_model(), device="cpu")
         ids = np.zeros(geometry.shape, np.uint8) if labels is None else labels.astype(np.uint8)
@@ -138,3 +144,40 @@ def test_a_volume_averaged_beforehand_gives_the_values_of_the_whole():
     np.testing.assert_allclose(coarse.array, volume.array.reshape(10, 2, 10, 4, 11, 4).mean((1, 3, 5)), rtol=1e-5)
     np.testing.assert_allclose(coarse.geometry.to_ras((0, 0, 0)), geometry.to_ras((.5, 1.5, 1.5)))
     assert averaged(volume, 1.) is volume
+
+
+def test_what_was_drawn_is_corrected_near_the_click_and_believed_further_away(knowing):
+    """The model's own view differs all round; a click asks for its view of one place."""
+    geometry = grid()
+    drawn, seen = ball(geometry, (30, 32, 32), 30.), ball(geometry, (30, 32, 32), 36.)
+    session, _ = knowing(seen, geometry, drawn, known=drawn)
+    session.add_point(geometry.to_ras((30, 32, 48)), 1, inside=True)
+    now, away_mm = session.labels.ids == 1, away(geometry, (30, 32, 48))
+    assert (now == seen)[away_mm < 6].mean() > .95
+    assert (now == drawn)[away_mm > 25].all()
+
+
+def test_what_prompts_alone_made_is_seen_anew_as_far_as_the_change_hangs_together(knowing):
+    geometry = grid()
+    made, seen = ball(geometry, (30, 32, 32), 30.), ball(geometry, (30, 32, 32), 36.)
+    session, _ = knowing(seen, geometry, made)
+    session.add_point(geometry.to_ras((30, 32, 48)), 1, inside=True)
+    assert ((session.labels.ids == 1) != made)[away(geometry, (30, 32, 48)) > 25].any()
+
+
+def test_the_deeper_in_what_was_drawn_a_mistake_lies_the_more_is_taken_away(knowing):
+    geometry, removed = grid(), []
+    drawn = ball(geometry, (30, 32, 32), 40.)
+    for column in (50, 46):
+        session, _ = knowing(np.zeros_like(drawn), geometry, drawn, known=drawn)
+        session.add_point(geometry.to_ras((30, 32, column)), 1, inside=False)
+        removed.append(int(drawn.sum() - (session.labels.ids == 1).sum()))
+    assert 0 < 2 * removed[0] < removed[1] < drawn.sum()
+
+
+@pytest.mark.parametrize("weight, chance", [(0., .2), (1., .9), (.5, .6)])
+def test_belief_moves_an_answer_towards_what_was_known_in_logits(weight, chance):
+    flat = torch.full((2, 2, 2), .2)
+    found = Look(flat, flat, flat).believing(torch.full((2, 2, 2), .9), torch.full((2, 2, 2), weight))
+    assert found.cut == .5
+    torch.testing.assert_close(found.chances, torch.full((2, 2, 2), chance))  # at one half: odds sqrt(.25 * 9) = 1.5

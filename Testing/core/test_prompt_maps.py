@@ -130,8 +130,10 @@ def test_a_drawn_object_is_believed_and_what_a_click_misses_is_added():
 def test_what_a_negative_click_finds_too_much_is_doubted_round_it_and_not_elsewhere():
     mask = EMPTY.clone()
     mask[4:20, 4:20, 4:20] = 1
-    given = steering([point((12, 12, 6), age=1), point((12, 12, 16), False)], mask, EMPTY, MM)
+    marks = [point((12, 12, 6), age=1), point((12, 12, 16), False)]
+    given = steering(marks, mask, EMPTY, MM, own=True)
     prior = believed(mask, given)
+    assert steering(marks, mask, EMPTY, MM).mistaken is None, "of a mask that somebody drew, prompts do not say what is right"
     assert given.seeded is None and prior[12, 12, 15] + .1 < prior[12, 12, 7] <= 1 - DOUBT and prior[0, 0, 0] == pytest.approx(DOUBT)
 
 

@@ -59,3 +59,10 @@ def test_a_prompt_beside_the_mask_and_one_that_says_object_find_no_mistake():
     for mark in (point((12, 12, 20), False), point((12, 12, 4))):
         assert mistakes([mark], slab(8), FLAT, paths([mark], FLAT)) is None
     assert mistakes([point((12, 12, 4), False)], slab(0), FLAT, paths([point((12, 12, 4), False)], FLAT)) is None
+
+
+def test_a_negative_prompt_finds_no_mistake_until_something_says_what_is_right():
+    """Alone in an automatic result it would take all that hangs together with it."""
+    wrong, right = point((12, 12, 8), False), point((12, 12, 2))
+    assert mistakes([wrong], slab(16), FLAT, paths([wrong], FLAT)) is None
+    assert mistakes([right, wrong], slab(16), FLAT, paths([right, wrong], FLAT)) is not None
