@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from DiffSegCore.geometry import Box, Geometry
+from DiffSegCore.training.head import mirror_pairs
 from DiffSegCore.volume import LabelMap, Volume
 
 Pair = tuple[Volume, LabelMap]
@@ -46,6 +47,16 @@ def turned(volume: Volume, truth: LabelMap) -> Pair:
     grid = volume.geometry.turned(order, flipped)
     array, ids = (np.ascontiguousarray(np.flip(each.transpose(order), flipped)) for each in (volume.array, truth.ids))
     return Volume(array, grid, volume.modality), LabelMap(ids, grid, truth.names)
+
+
+def mirrored(volume: Volume, truth: LabelMap) -> Pair:
+    """Right and left exchanged, as by a wrong header; of two organs in a pair, the one on the right takes the right one's name."""
+    across = -1 - int(np.abs(volume.geometry.ijk_to_ras[0, :3]).argmax())  # of K, J, I, the one that runs most along R
+    ids, given = np.flip(truth.ids, across).copy(), list(truth.names)
+    for right, left in mirror_pairs(list(truth.names.values())):
+        there = [ids == given[channel - 1] for channel in (right, left)]
+        ids[there[0]], ids[there[1]] = given[left - 1], given[right - 1]
+    return Volume(np.flip(volume.array, across).copy(), volume.geometry, volume.modality), LabelMap(ids, truth.geometry, truth.names)
 
 
 def thick(volume: Volume, truth: LabelMap, mm: float = 5.) -> Pair:
@@ -114,6 +125,7 @@ def biased(volume: Volume, truth: LabelMap, strength: float = .5) -> Pair:
 
 
 GEOMETRIC = (Disturbance("rotated", "rotated by 15 degrees", rotated), Disturbance("turned", "other storage, same voxels", turned),
+             Disturbance("mirrored", "right and left exchanged", mirrored),
              Disturbance("thick", "slices averaged to 5 mm or more", thick), Disturbance("half", "half of the slices", half))
 OF_CT = (Disturbance("noise", "noise, sd 40 HU", noisy), Disturbance("shifted", "100 HU too bright", shifted),
          Disturbance("streaks", "metal and streaks", streaked))

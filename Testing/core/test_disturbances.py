@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.disturbances import (AS_IS, biased, disturbances, half, noisy, noisy_mr, rescaled, rotated, shifted, streaked, thick, turned)
+from benchmarks.disturbances import (AS_IS, biased, disturbances, half, mirrored, noisy, noisy_mr, rescaled, rotated, shifted, streaked, thick, turned)
 
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.volume import LabelMap, Volume
@@ -36,6 +36,17 @@ def test_the_first_disturbance_is_none_and_no_two_share_a_name():
     for modality in ("CT", "MR"):
         names = [each.name for each in disturbances(modality)]
         assert names[0] == AS_IS.name and len(set(names)) == len(names)
+
+
+def test_a_mirrored_patient_has_pairs_named_by_the_side_they_lie_on_and_other_organs_on_the_wrong_one():
+    volume, truth = pair(block())
+    truth = LabelMap(truth.ids, truth.geometry, {1: "kidney_right", 2: "kidney_left"})
+    image, labels = mirrored(volume, truth)
+    assert image.geometry.same_grid(volume.geometry)
+    np.testing.assert_array_equal(image.array, volume.array[:, :, ::-1])
+    assert (labels.ids[:, :, ::-1] == 2)[block() == 1].all() and (labels.ids[:, :, ::-1] == 1)[block() == 2].all()
+    _, other = mirrored(*pair(block()))
+    np.testing.assert_array_equal(other.ids, block()[:, :, ::-1])
 
 
 def test_a_turned_patient_keeps_volume_and_middle_and_image_goes_along():

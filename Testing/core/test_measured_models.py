@@ -153,7 +153,7 @@ def test_a_disturbed_case_is_judged_by_its_disturbed_reference(data, toy, tmp_pa
     assert called(monkeypatch, robustness, "--model", toy, "--data", data, "--cases", 1, "-o", tmp_path / "out") == 0
     found = json.loads((tmp_path / "out" / "toy" / "robustness.json").read_text())
     assert found["cases"] == 1 and all(each["crashed"] == 0 for each in found["disturbed"].values())
-    assert found["disturbed"]["as it is"]["change"] == 0 and len(found["disturbed"]) == 8
+    assert found["disturbed"]["as it is"]["change"] == 0 and len(found["disturbed"]) == 9
     assert "another kind of volume" in capsys.readouterr().out
 
 
