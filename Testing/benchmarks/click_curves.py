@@ -49,10 +49,10 @@ class Curve:
 CURVES = {
     "sarcoma-ct": Curve("soft-tissue sarcomas in CT, STS 028 to 037", SARCOMAS),
     "abdomen-mr": Curve("abdominal organs in T2 MR, CHAOS 30 and up", (CHAOS,)),
-    "head-neck-ct": Curve("organs at risk in head-and-neck CT, OpenKBP test cases", (OPENKBP,), 10),
+    "head-neck-ct": Curve("organs at risk in head-and-neck CT, OpenKBP test cases", (OPENKBP,), 5),
     "abdomen-ct-slabs": Curve("abdominal organs in CT slabs, AMOS", (SLABS,)),
     "abdomen-ct-whole": Curve("abdominal organs in a whole CT, TotalSegmentator", (WHOLE_ABDOMEN,), organs=ABDOMEN),
-    "head-neck-ct-automatic": Curve("organs at risk in head-and-neck CT, OpenKBP test cases, from head-neck-ct's result", (OPENKBP,), 10,
+    "head-neck-ct-automatic": Curve("organs at risk in head-and-neck CT, OpenKBP test cases, from head-neck-ct's result", (OPENKBP,), 5,
                                     start="automatic", segmentor="head-neck-ct"),
     "sarcoma-ct-corrupted": Curve("soft-tissue sarcomas in CT, STS 028 to 037, from outlines corrupted to a Dice of .4 to .8", SARCOMAS, start="corrupted"),
 }
