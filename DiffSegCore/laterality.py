@@ -4,7 +4,7 @@ Heads and necks are nearly symmetrical, and coordinates say nothing there (Testi
 """
 from __future__ import annotations
 
-from typing import Iterator, Mapping
+from typing import Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from .volume import LabelMap
 
 ASYMMETRIC = (("liver", "spleen"), ("liver", "stomach"), ("gallbladder", "spleen"), ("inferior_vena_cava", "aorta"))  # the right one first
 CLEARLY_MM = 10.  # less apart says nothing
+UNLESS = "Check the orientation of the image, unless the patient's organs are known to be mirrored (situs inversus)."
+IN_THE_MIRROR = f"Right and left look exchanged: organs have their usual size in the mirror image only. {UNLESS}"
 ENOUGH = 128  # voxels along an axis, to find the middle of an organ
 
 
@@ -24,7 +26,12 @@ def side_doubts(labels: LabelMap) -> tuple[str, ...]:
         return ()
     right, left = wrong[0]
     return (f"Right and left look exchanged: the {right.replace('_', ' ')} lies {-apart[right, left]:.0f} mm to the patient's left of the "
-            f"{left.replace('_', ' ')}. Check the orientation of the image, unless the patient's organs are known to be mirrored (situs inversus).",)
+            f"{left.replace('_', ' ')}. {UNLESS}",)
+
+
+def has_sides(organs: Collection[str]) -> bool:
+    """Whether a model of these organs would answer a mirrored patient otherwise."""
+    return any(set(pair) <= set(organs) for pair in ASYMMETRIC)
 
 
 def right_mm(labels: LabelMap, id: int) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .errors import BadInput
 from .geometry import Box, Geometry
-from .laterality import side_doubts
+from .laterality import IN_THE_MIRROR, has_sides, side_doubts
 from .model import Model
 from .organ_volumes import organ_volumes
 from .pieces import without_specks
@@ -76,9 +76,24 @@ class Segmenter:
         logits = without_specks(logits, self.model.card.get("smallest_piece", 0))
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
-        doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card) + side_doubts(labels)
+        doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
+        doubts += side_doubts(labels) or self._mirror_doubts(image, body, grid, doubts)
         progress(1.0, "Done")
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
+
+    def _mirror_doubts(self, image: Tensor, body: Box, grid: Geometry, doubts: tuple[str, ...]) -> tuple[str, ...]:
+        """A network that learnt where organs lie looks for the liver on the right, whatever lies there. So where sizes are odd, and some organ
+        belongs to one side, the mirror image is looked at, too: a sentence if sizes are as usual there.
+        """
+        if not doubts or body.is_empty or not has_sides(self.model.organs) or self.model.card.get("prepares_itself"):
+            return ()
+        (*others, i), (*ends, after) = body.start, body.stop
+        width = image.shape[-1]
+        turned = Box((*others, width - after), (*ends, width - i))
+        found = self._logits(image.flip(-1), turned, silent)[0].argmax(0)
+        voxel_ml = float(np.prod(grid.spacing)) / 1000
+        ml = {organ: int((found == channel).sum()) * voxel_ml for channel, organ in enumerate(self.model.organs, 1)}
+        return () if doubtful_sizes(ml, self.model.card) else (IN_THE_MIRROR,)
 
     def _logits(self, image: Tensor, search: Box, progress: Progress) -> tuple[Tensor, tuple[str, ...]]:
         """Logits on the whole grid, and a warning where a GPU had to make do with smaller windows."""

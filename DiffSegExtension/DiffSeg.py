@@ -27,7 +27,7 @@ class DiffSeg(ScriptedLoadableModule):
             "Segments organs in CT, lists the least certain first, and corrects any segment with a few clicks. "
             "Start with the sample volume <i>DiffSegSample</i> in the Sample Data module and follow the "
             "<a href=\"{tutorial}\">ten-minute guide</a>. Not for clinical use.").format(tutorial=tutorialAddress())
-        parent.acknowledgementText = _("The bundled model was trained on the head and neck CTs of OpenKBP.")
+        parent.acknowledgementText = _("The bundled models were trained on head and neck CTs of OpenKBP, abdominal MR of CHAOS, and other public scans.")
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
