@@ -77,15 +77,15 @@ class Segmenter:
         channels = native_labels(logits, grid, volume.geometry, part(progress, 0.85, 1))
         labels = self._named(channels, volume.geometry)
         doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
-        doubts += side_doubts(labels) or self._mirror_doubts(image, body, grid, doubts)
+        doubts += side_doubts(labels) or (self._mirror_doubts(image, body, grid) if doubts and box is None else ())
         progress(1.0, "Done")
         return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
 
-    def _mirror_doubts(self, image: Tensor, body: Box, grid: Geometry, doubts: tuple[str, ...]) -> tuple[str, ...]:
+    def _mirror_doubts(self, image: Tensor, body: Box, grid: Geometry) -> tuple[str, ...]:
         """A network that learnt where organs lie looks for the liver on the right, whatever lies there. So where sizes are odd, and some organ
         belongs to one side, the mirror image is looked at, too: a sentence if sizes are as usual there.
         """
-        if not doubts or body.is_empty or not has_sides(self.model.organs) or self.model.card.get("prepares_itself"):
+        if body.is_empty or not has_sides(self.model.organs) or self.model.card.get("prepares_itself"):
             return ()
         (*others, i), (*ends, after) = body.start, body.stop
         width = image.shape[-1]

@@ -10,6 +10,7 @@ from torch import nn
 
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Box, Geometry
+from DiffSegCore.laterality import IN_THE_MIRROR
 from DiffSegCore.model import Model
 from DiffSegCore.networks import build
 from DiffSegCore.organ_volumes import organ_volumes
@@ -137,6 +138,34 @@ def test_organs_of_an_unusual_size_raise_a_doubt_about_the_field_of_view(model, 
     elsewhere = replace(model, card={"organ_ml": {name: [10 * ml, 12 * ml] for name, ml in found.items()}})
     (doubt,) = Segmenter(elsewhere, "cpu").segment(volume).warnings
     assert "2 of 2 organs" in doubt and "another part of the body" in doubt
+
+
+class BySide(nn.Module):
+    """What is bright is liver on one side and spleen on the other, as a network sees it that learnt where organs lie."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        side = (torch.arange(image.shape[-1]) >= image.shape[-1] / 2).float() * .4 - .2
+        return torch.cat([.3 - image, image - .3 + side, image - .3 - side], dim=1) * 20
+
+
+def trunk(mirrored: bool) -> Volume:
+    """Much that is bright on one side, a little on the other."""
+    hu = np.full((16, 16, 16), -1000, np.int16)
+    hu[2:14, 2:14, 2:14] = 0
+    hu[4:12, 4:12, 9:13] = hu[4:7, 4:7, 3:5] = 800
+    return Volume(np.flip(hu, 2).copy() if mirrored else hu, Geometry(hu.shape, np.diag([2., 2., 2., 1.])), "CT")
+
+
+def test_a_mirrored_trunk_is_noticed_by_sizes_that_are_usual_in_the_mirror_only():
+    model = Model(BySide(), {}, RECIPE, ("liver", "spleen"), (16, 16, 16), {})
+    one, other = (Segmenter(model, "cpu").segment(trunk(mirrored)).labels for mirrored in (False, True))
+    straight, turned = ({each.name: each.ml for each in organ_volumes(labels)} for labels in (one, other))
+    assert straight["liver"] > 5 * straight["spleen"] > 0 and turned["spleen"] > 5 * turned["liver"] > 0, "it does not see the mirror by itself"
+    told = Segmenter(replace(model, card={"organ_ml": {name: [.8 * ml, 1.2 * ml] for name, ml in straight.items()}}), "cpu")
+    assert told.segment(trunk(False)).warnings == ()
+    sizes, sides = told.segment(trunk(True)).warnings
+    assert "usual size" in sizes and sides == IN_THE_MIRROR
+    assert IN_THE_MIRROR not in told.segment(trunk(True), box=Box((0, 0, 0), (8, 16, 16))).warnings, "a part has odd sizes anyway"
 
 
 def test_organs_that_are_not_in_the_table_keep_the_users_names(model, volume):
