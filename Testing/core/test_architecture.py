@@ -14,7 +14,7 @@ CORE = Path(__file__).resolve().parents[2] / "DiffSegCore"
 FLOORS = (
     {"errors", "progress", "files", "geometry", "organs", "resources"},
     {"volume", "itk", "dicom", "segnrrd", "reading", "writing", "organ_volumes", "stl", "dicomseg"},
-    {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "pieces", "regions",
+    {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "laterality", "pieces", "regions",
      "prompts", "marks", "prompt_maps", "geodesic", "seeding", "decision", "crops", "draft", "zoom"},
     {"data", "diffusion"},
     {"networks"},
