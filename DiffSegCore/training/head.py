@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Callable, Sequence, TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -101,13 +101,19 @@ def calibrate(network: OrganNetwork, recipe: HeadRecipe, check: Sequence[GridCas
 def validation_dice(network: nn.Module, cases: Sequence[GridCase], window: tuple[int, int, int], device: torch.device) -> float:
     """Mean over organs of the mean Dice over the cases that have them, on the model grid."""
     network.eval()
+    found = mean_dice(cases, lambda case: case_logits(network, case, window, device).argmax(0).cpu().numpy())
+    network.train()
+    return found
+
+
+def mean_dice(cases: Sequence[GridCase], said: Callable[[GridCase], np.ndarray]) -> float:
+    """Mean over organs of the mean Dice of what is `said`, channels (k, j, i), over the cases that have them, on the model grid."""
     scores: dict[int, list[float]] = {}
     for case in cases:
-        labels = case_logits(network, case, window, device).argmax(0).cpu().numpy()
+        labels = said(case)
         for channel in case.places:
             truth, mask = case.channels == channel, labels == channel
             scores.setdefault(channel, []).append(2 * np.sum(truth & mask) / (truth.sum() + mask.sum()))
-    network.train()
     return float(np.mean([np.mean(values) for values in scores.values()]))
 
 

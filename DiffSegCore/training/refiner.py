@@ -19,7 +19,7 @@ from ..refiner_card import CARD, RefinerCard
 from .alternate import AlternatingNetwork
 from .folds import fold_priors
 from .given_priors import kept, priors_in, said_by
-from .head import check_channels, described, labelled_split, mirror_pairs
+from .head import check_channels, described, labelled_split, mean_dice, mirror_pairs
 from .loop import Task, Trained, train
 from .refiner_patches import STILL, RefinerBatches, RefinerPatches
 from .refiner_recipes import RefinerRecipe
@@ -30,13 +30,15 @@ from .refining_network import RefiningNetwork
 @dataclass(frozen=True)
 class Sources:
     """data: labelled cases; model: an organ network whose features are read and which carries the refiner; priors: a folder of another
-    tool's answers; folds: so many organ networks are trained to make priors, 0 for none; cache: None keeps cases beside the model.
+    tool's answers; folds: so many organ networks are trained to make priors, 0 for none; in_sample: the model's own answers on the cases
+    it learnt from are priors; cache: None keeps cases beside the model.
     """
 
     data: Path
     model: Path | None = None
     priors: Path | None = None
     folds: int = 0
+    in_sample: bool = False
     cache: Path | None = None
 
 
@@ -149,10 +151,10 @@ def _priors(recipe: RefinerRecipe, sources: Sources, segmentor: Model | None, or
         if recipe.head is None:
             raise BadInput(f"the recipe {recipe.name!r} has no segmentor to make priors with; give --priors DIR")
         found = fold_priors(replace(recipe.head, image_channels=recipe.image_channels), organs, learn, check, sources.folds, out / "folds", fabric, part(progress, 0, .95))
-    if segmentor:  # it learnt from the training cases, but not from these
+    if segmentor:
         make = said_by(segmentor.network, segmentor.window, fabric.device)
-        with fabric.rank_zero_first():
-            found |= kept(check, out / "priors", lambda case: segmentor.sha256[:12], make, part(progress, .95 if sources.folds else 0, 1))
+        with fabric.rank_zero_first():  # it learnt from the training cases, but not from those that check
+            found |= kept([*check, *(learn if sources.in_sample else ())], out / "priors", lambda case: segmentor.sha256[:12], make, part(progress, .95 if sources.folds else 0, 1))
     return found
 
 
@@ -175,12 +177,20 @@ def _organs(recipe: RefinerRecipe, segmentor: Model | None, dataset: Dataset) ->
 def _card(recipe: RefinerRecipe, sources: Sources, how: How, found: Material, segmentor: Model | None, trained: Trained, gain: Bettered,
           card: RefinerCard, device: str) -> dict[str, Any]:
     """A carried refiner's model keeps the segmentor's card, except where the two would be mixed up."""
-    given = "own and corrupted" if how.alternate else str(sources.priors.name) if sources.priors else f"{sources.folds} folds" if sources.folds else "corrupted"
+    given = ("own and corrupted" if how.alternate else str(sources.priors.name) if sources.priors else f"{sources.folds} folds" if sources.folds
+             else "in sample" if sources.in_sample else "corrupted")
     own = dict(segmentor.card) if segmentor else {}
     real = how.alternate or any(case.name in found.priors for case in found.check)
     helps = bool(real and gain.after > gain.before)
     training = {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2), "device": device,
                 "cases": [len(found.learn), len(found.check)], "priors": given, "alternate": how.alternate, "binary": how.binary,
+                "prior_dice": {"learnt_from": _prior_dice(found.learn, found.priors), "checked_with": _prior_dice(found.check, found.priors)},
                 "validation_dice": {"prior": round(gain.before, 4), "refined": round(gain.after, 4)}}
     return {**recipe.card, **own, "name": recipe.name, "title": recipe.title, "modality": recipe.preprocessing.modality,
             CARD: replace(card, helps=helps).to_dict(), "refiner_training" if segmentor else "training": training}
+
+
+def _prior_dice(cases: Sequence[GridCase], priors: dict[str, np.ndarray]) -> float | None:
+    """Of whole priors: where those learnt from are much better than those checked with, the refiner trusts its priors too much."""
+    given = [case for case in cases if case.name in priors]
+    return round(mean_dice(given, lambda case: priors[case.name].argmax(0)), 4) if given else None

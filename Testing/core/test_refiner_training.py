@@ -248,6 +248,16 @@ def test_folds_make_priors_of_every_case_and_go_on_where_they_stopped(data, cach
         run(command, data, tmp_path, "--cache", str(cache), "--folds", "2", "--fold-steps", "2")
 
 
+def test_a_models_own_answers_are_priors_and_the_card_tells_how_much_better_they_are_where_it_learnt(data, cache, head, tmp_path):
+    path = run(command, data, tmp_path, "--cache", str(cache), "--model", str(head), "--in-sample")
+    assert {file.name.split("-")[0] for file in tmp_path.rglob("*.prior.npy")} == {"case1", "case2", "case3"}
+    told = load_model_file(path).card["refiner_training"]
+    assert told["priors"] == "in sample" and set(told["prior_dice"]) == {"learnt_from", "checked_with"}
+    assert all(0 <= dice <= 1 for dice in told["prior_dice"].values())
+    with pytest.raises(BadInput, match="--in-sample takes the priors from --model"):
+        run(command, data, tmp_path, "--in-sample")
+
+
 def test_segmentor_and_refiner_learn_in_turns(data, cache, head, tmp_path):
     model, before = load_model_file(run(command, data, tmp_path, "--cache", str(cache), "--model", str(head), "--alternate")), load_model_file(head)
     own = model.network.state_dict()

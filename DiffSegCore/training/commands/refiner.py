@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="another tool's answers to refine: a file named like each case, labels or chances (.nii.gz, .seg.nrrd, .npz, .png, ...)")
     parser.add_argument("--folds", type=int, default=0, metavar="N", help="train N organ networks with a fold left out each, for priors (N >= 2)")
     parser.add_argument("--fold-steps", type=int, metavar="N", help="steps of each of these, instead of the recipe's")
+    parser.add_argument("--in-sample", action="store_true", help="take --model's answers on the cases it learnt from as priors: it must not be "
+                        "better there than elsewhere, and the card tells both Dice; it spares the folds' training")
     parser.add_argument("--alternate", action="store_true", help="let segmentor and refiner learn in turns, from each other")
     parser.add_argument("--control", action="store_true", help="train the same network without diffusion, for comparison")
     parser.add_argument("--binary", action="store_true", help="train the variant with sign weights")
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
     if args.fold_steps and wished.head:
         wished = replace(wished, head=machine.shortened(wished.head, args.fold_steps))
     wished = replace(wished, image_channels=args.channels or wished.image_channels)
-    sources = Sources(args.data, find_model(args.model) if args.model else None, args.priors, args.folds, args.cache)
+    sources = Sources(args.data, find_model(args.model) if args.model else None, args.priors, args.folds, args.in_sample, args.cache)
     path = train_refiner(wished, sources, args.out, fabric, how=How(args.alternate, args.control, args.binary), resume=args.resume,
                          progress=progress if fabric.is_global_zero else silent)
     return [path] if fabric.is_global_zero else []
@@ -51,5 +53,7 @@ def _check_wishes(args: argparse.Namespace) -> None:
         raise BadInput(f"--folds is a number of parts from 2, not {args.folds}: each is left out once")
     if args.fold_steps and not args.folds:
         raise BadInput("--fold-steps says how long folds train; add --folds N")
-    if args.alternate and (args.priors or args.folds):
-        raise BadInput("--alternate refines what the segmentor says while it learns; leave --priors and --folds out")
+    if args.in_sample and (args.priors or args.folds or not args.model):
+        raise BadInput("--in-sample takes the priors from --model; name one, and leave --priors and --folds out")
+    if args.alternate and (args.priors or args.folds or args.in_sample):
+        raise BadInput("--alternate refines what the segmentor says while it learns; leave --priors, --folds and --in-sample out")
