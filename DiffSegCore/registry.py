@@ -7,10 +7,9 @@ from typing import Any
 from .errors import BadInput
 from .foreign_file import SUFFIX as FOREIGN
 from .model import Model, describe_model, load_model_file
-from .resources import own_folders as own_folders, resource
+from .resources import DEFAULT as DEFAULT, own_folders as own_folders, resource
 
 SUFFIX = ".safetensors"
-DEFAULT = "head-neck-ct"
 
 
 def model_files() -> dict[str, Path]:

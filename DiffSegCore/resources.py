@@ -9,6 +9,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "bundled"  # what pyproject.toml puts into a wheel
 _SOURCE = _PACKAGE.parent / "Resources"  # a checkout, and a Slicer extension's folder
+DEFAULT = "head-neck-ct"  # the model that is meant where none is named
 
 
 def resource(*parts: str) -> Path:

@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import Icons
+from .Modality import modalityOf
 from .ModelFiles import ModelFile
 from .Parameters import MODULE, Parameters
 
@@ -27,7 +28,7 @@ class InputsPanel:
             ui.deviceSelector.addItem(name, device)
         changed = "currentNodeChanged(vtkMRMLNode*)"
         self._connections = [
-            (ui.volumeSelector, changed, self._onNode), (ui.segmentationSelector, changed, self._onNode),
+            (ui.volumeSelector, changed, self._onVolume), (ui.segmentationSelector, changed, self._onNode),
             (ui.modelSelector, "currentIndexChanged(int)", self._onChoice), (ui.clickModelSelector, "currentIndexChanged(int)", self._onChoice),
             (ui.deviceSelector, "currentIndexChanged(int)", self._onChoice), (ui.segmentButton, "clicked(bool)", self._onSegment)]
         for widget, signal, slot in self._connections:
@@ -94,10 +95,21 @@ class InputsPanel:
             shown = {composite.GetBackgroundVolumeID() for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
             self.ui.volumeSelector.setCurrentNode(next((node for node in images if node.GetID() in shown), images[0]))
 
+    def _onVolume(self, node: Any) -> None:
+        self._suitModel()
+        self._onNode(node)
+
     def _onNode(self, _node: Any) -> None:
         self._remember()
         self.check()
         self._onInputs()
+
+    def _suitModel(self) -> None:
+        """Where the model learnt from another kind of image than the volume is, take the first that learnt from its kind."""
+        modality = modalityOf(self.volume) if self.volume and not self._restoring else ""
+        suiting = [name for name, learntFrom in self._modalities.items() if learntFrom == modality != ""]
+        if suiting and self.ui.modelSelector.currentData not in suiting:
+            self.ui.modelSelector.setCurrentIndex(self.ui.modelSelector.findData(suiting[0]))
 
     def _onChoice(self, _index: int) -> None:
         self._remember()

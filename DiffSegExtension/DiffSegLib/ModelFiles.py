@@ -57,7 +57,10 @@ def models() -> list[ModelFile]:
 
 
 def segmenting() -> list[ModelFile]:
-    return [model for model in models() if model.kind not in _PARTS]
+    """The first of them is what the worker takes where none is named, if it is here."""
+    from DiffSegCore.resources import DEFAULT
+
+    return sorted((model for model in models() if model.kind not in _PARTS), key=lambda model: model.name != DEFAULT)
 
 
 def clicking() -> list[ModelFile]:

@@ -81,6 +81,21 @@ def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, 
     assert panel.ui.progressRow.isHidden()
 
 
+def test_a_volume_of_another_modality_gets_a_model_that_learnt_from_it(panel, addVolume):
+    ct, mr, unknown = (addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), name, name) for name in ("CT", "MR", ""))
+    chosen = []
+    for volume in (mr, unknown, ct, unknown):
+        panel.ui.volumeSelector.setCurrentNode(volume)
+        chosen.append(panel.ui.modelSelector.currentData)
+    assert chosen == ["abdomen-mr", "abdomen-mr", "head-neck-ct", "head-neck-ct"]
+
+
+def test_a_model_chosen_against_the_modality_stays_chosen_for_that_volume(panel, withVolume):
+    panel.ui.modelSelector.setCurrentIndex(panel.ui.modelSelector.findData("abdomen-mr"))
+    panel.inputs.neededSegmentation()
+    assert panel.ui.modelSelector.currentData == "abdomen-mr" and "CT" in panel.ui.checkLabel.text
+
+
 def test_where_something_is_missing_segment_leads_to_setup(panel, withVolume, logic, monkeypatch):
     from DiffSegLib import PackageCheck
 
@@ -285,7 +300,7 @@ def test_another_model_for_clicks_is_chosen_by_its_name_and_kept_in_the_scene(pa
     from DiffSegLib import ModelFiles
     from DiffSegLib.Parameters import Parameters
 
-    one, = ModelFiles.segmenting()
+    one, *_ = ModelFiles.segmenting()
     clicking = [replace(one, name=name, title=name.title(), clicks=True) for name in ("first", "second")]
     panel.inputs.showModels([one], clicking)
     assert panel.ui.clickModelSelector.enabled and logic.clickModel is None, "the first is the worker's own choice"
