@@ -15,7 +15,7 @@ from .denoiser import Guide
 from .encoder import GROUP, DiffusionEncoder, NoiseLevel, convolution, modulated
 from .heads import PointwiseLinear, nothing
 
-FLOOR = .02  # a prior is never believed more than this nearly: its logit stays within +-3.9, where a network can still correct it
+FLOOR = .02  # a prior is never believed more than this nearly, unless said otherwise: its logit stays within +-3.9, easily corrected
 LEAST_KEEP = 4.5e-5  # logSNR stays within +-10
 LEVEL_WIDTH = 32
 LEAST_PRIOR = 1e-4  # of a value that is seen: evidence stays finite
@@ -48,21 +48,22 @@ class Refiner(nn.Module):
     sees all but those of its own lattice.
 
     One object: classes = 1, l is the logit of a Bernoulli. Exclusive labels: classes = K >= 2, background first; l are the
-    logits of a softmax. An untrained refiner gives the prior back, held off 0 and 1 by FLOOR: the output is a residual.
+    logits of a softmax. An untrained refiner gives the prior back, held off 0 and 1 by `floor`: the output is a residual.
     Gradients reach the prior through its logits and the inputs; detach it where it shall not learn.
 
     spatial_dims 2 or 3; image_channels, prompt_channels: of the tensors; widths: of the context's levels, strides 1, 2, 4, ...;
     step_widths: of the step's, strides 2, 4, ...; feature_widths: of a segmentor's pyramid, fine to coarse, strides 1, 2, 4, ..., 0 for
-    a level that isn't read; body: reads body coordinates (3D); binary: sign weights and activations (see binary.py).
+    a level that isn't read; body: reads body coordinates (3D); binary: sign weights and activations (see binary.py);
+    floor: the smaller, the surer a segmentor is believed: small for chances that mean what they say.
     All widths are multiples of 8.
     """
 
     def __init__(self, *, spatial_dims: int = 3, image_channels: int = 1, classes: int = 1, widths: Sequence[int] = (16, 32, 64, 96),
                  step_widths: Sequence[int] = (16, 24), feature_widths: Sequence[int] = (), prompt_channels: int = 0,
-                 body: bool = False, binary: bool = False) -> None:
+                 body: bool = False, binary: bool = False, floor: float = FLOOR) -> None:
         super().__init__()
         _check(spatial_dims, classes, widths, step_widths, feature_widths, body)
-        self.classes, self.prompt_channels, self.feature_widths = classes, prompt_channels, tuple(feature_widths)
+        self.floor, self.classes, self.prompt_channels, self.feature_widths = floor, classes, prompt_channels, tuple(feature_widths)
         self.encoder = DiffusionEncoder(in_channels=image_channels + classes + prompt_channels, widths=widths, spatial_dims=spatial_dims,
                                         level_width=LEVEL_WIDTH if body else 0, denoises=False)
         self.inject = nn.ModuleDict({str(n): nn.Sequential(nn.GroupNorm(width // GROUP, width), PointwiseLinear(width, widths[n]))
@@ -90,7 +91,7 @@ class Refiner(nn.Module):
         """
         if any(size % self.stride for size in image.shape[2:]):
             raise ValueError(f"the refiner reads windows with sides that are multiples of {self.stride}, not {tuple(image.shape[2:])}")
-        logits = prior_logits(prior)
+        logits = prior_logits(prior, self.floor)
         if prompts is None:
             prompts = image.new_zeros(len(image), self.prompt_channels, *image.shape[2:])
         pyramid = self._pyramid(torch.cat([image, logits, prompts], dim=1), features, body)
@@ -178,11 +179,11 @@ class SingleBlock(nn.Module):
         return x + self.conv(F.silu(modulated(self.norm(x), self.film(level))))
 
 
-def prior_logits(prior: Tensor) -> Tensor:
+def prior_logits(prior: Tensor, floor: float = FLOOR) -> Tensor:
     """Where an untrained refiner's answer lies: the prior (B, 1 or K, *spatial) held off 0 and 1, as logits of a sigmoid or softmax."""
     if prior.shape[1] == 1:
-        return torch.logit(prior.float(), eps=FLOOR)
-    return prior.float().clamp(FLOOR / (prior.shape[1] - 1), 1 - FLOOR).log()
+        return torch.logit(prior.float(), eps=floor)
+    return prior.float().clamp(floor / (prior.shape[1] - 1), 1 - floor).log()
 
 
 def evidence(noisy: Tensor, prior: Tensor, keep: Tensor) -> Tensor:

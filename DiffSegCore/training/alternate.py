@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Any, Iterator
 
 from torch import Tensor, nn
 
@@ -17,12 +17,12 @@ class AlternatingNetwork(RefiningNetwork):
     """A segmentor that carries a refiner. Even steps train the refiner, with p and features as givens; odd steps the segmentor, by
     L_seg + mu L_refiner with the refiner frozen, mu rising to `mu` over the first `ramp` steps.
 
-    batch: patches of a step in all processes, by which a batch knows its step. In the segmentor's steps gradients reach p and the
+    batch: patches of a step in all processes, by which a batch knows its step; how: as of RefiningNetwork. In the segmentor's steps gradients reach p and the
     features through the refiner's inputs alone: theta, Lambda and sampling take p as a given.
     """
 
-    def __init__(self, network: OrganNetwork, chain: MaskDiffusion, *, batch: int, mu: float, ramp: float, diffusion: bool = True) -> None:
-        super().__init__(network, chain, diffusion=diffusion)
+    def __init__(self, network: OrganNetwork, chain: MaskDiffusion, *, batch: int, mu: float, ramp: float, **how: Any) -> None:
+        super().__init__(network, chain, **how)
         self.batch, self.mu, self.ramp = batch, mu, max(ramp, 1.)
 
     def forward(self, batch: RefinerBatch) -> Tensor:

@@ -100,7 +100,7 @@ def material(recipe: RefinerRecipe, sources: Sources, segmentor: Model | None, o
 def architecture(recipe: RefinerRecipe, how: How, segmentor: Model | None, organs: Sequence[str]) -> dict[str, Any]:
     """Plain values for `networks.build`: the refiner alone, or the segmentor's own with the refiner in it."""
     refiner = {"spatial_dims": 2 if recipe.flat else 3, "image_channels": recipe.image_channels, "classes": 1 if recipe.one else len(organs) + 1,
-               "widths": list(recipe.widths), "step_widths": list(recipe.step_widths), "binary": how.binary}
+               "widths": list(recipe.widths), "step_widths": list(recipe.step_widths), "binary": how.binary, "floor": recipe.floor}
     if segmentor is None and not how.alternate:
         return {"kind": "refiner", **refiner}
     carrier = dict(segmentor.architecture) if segmentor else _fresh(recipe, organs)
@@ -123,12 +123,13 @@ def _network(recipe: RefinerRecipe, how: How, plan: dict[str, Any], segmentor: M
         own = {name: value for name, value in segmentor.network.state_dict().items() if not name.startswith("refiner.")}
         network.load_state_dict(own, strict=False)
     chain = card.chain(1 if recipe.one else len(card.organs) + 1)
+    learning = {"diffusion": not how.control, "spacing_mm": recipe.preprocessing.spacing_mm}
     if how.alternate:
-        return AlternatingNetwork(network, chain, batch=recipe.budget.batch, mu=recipe.mu, ramp=recipe.ramp * recipe.budget.steps, diffusion=not how.control)
+        return AlternatingNetwork(network, chain, batch=recipe.budget.batch, mu=recipe.mu, ramp=recipe.ramp * recipe.budget.steps, **learning)
     if segmentor:
         network.encoder.requires_grad_(False)
         network.head.requires_grad_(False)
-    return RefiningNetwork(network, chain, diffusion=not how.control)
+    return RefiningNetwork(network, chain, **learning)
 
 
 def _batches(recipe: RefinerRecipe, found: Material, cases: Sequence[GridCase], how: How, card: RefinerCard, *, watching: bool = False) -> RefinerBatches:

@@ -25,16 +25,17 @@ class Noised(NamedTuple):
     recycled: Tensor
 
 
-def refining_loss(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+def refining_loss(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Tensor, known: Tensor, where: Tensor | None = None) -> Tensor:
     """BCE(pi, y_0) + T KL(theta(y_t, y_0) || theta(y_t, r)) + .5 (1 - Dice(pi, y_0)) -> scalar, from leave-one-out logits.
 
     logits, truth (B, classes, *spatial); known (B, classes): labels that nobody drew count as background. In a recycled mask
     the voxel's own value was drawn from what the model believes, so it is no evidence of the truth: there pi = r, and there is no KL.
+    where: bool (B, *spatial), the voxels that BCE and KL are means over; None for all.
     """
     logits, truth, fresh = logits.float(), truth.float(), ~seen.recycled
-    losses = scores(belief(chain, seen, logits), truth, known)
+    losses = scores(belief(chain, seen, logits), truth, known, where)
     if bool(fresh.any()):
-        losses = losses + chain.last * fresh * divergence(chain, seen, logits, truth, known)
+        losses = losses + chain.last * fresh * divergence(chain, seen, logits, truth, known, where)
     return losses.mean()
 
 
@@ -43,18 +44,18 @@ def belief(chain: MaskDiffusion, seen: Noised, logits: Tensor) -> Tensor:
     return logits + chain.evidence(seen.mask, seen.prior, seen.t) * _over(~seen.recycled, logits)
 
 
-def scores(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+def scores(logits: Tensor, truth: Tensor, known: Tensor, where: Tensor | None = None) -> Tensor:
     """Cross-entropy and .5 (1 - Dice) of every element of the batch, (B,): all that a feed-forward refiner learns by."""
     log_p, truth = merged(logits, known), with_background(truth)
-    entropy = -(truth * log_p).sum(1).flatten(1).mean(1)
+    entropy = _mean(-(truth * log_p).sum(1), where)
     return entropy + OVERLAP * missed_overlap(log_p, truth)
 
 
-def divergence(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """KL of the step from t to t - 1, the mean over voxels, (B,): theta with the truth against theta with the leave-one-out chance."""
+def divergence(chain: MaskDiffusion, seen: Noised, logits: Tensor, truth: Tensor, known: Tensor, where: Tensor | None = None) -> Tensor:
+    """KL of the step from t to t - 1, the mean over voxels (`where`, if given), (B,): theta with the truth against theta with the leave-one-out chance."""
     steps = (chain.posterior_logits(seen.mask, each, seen.prior, seen.t, seen.t - 1) for each in (chain.logits(truth), logits))
     right, ours = (merged(each, known) for each in steps)
-    return (right.exp() * (right - ours)).sum(1).flatten(1).mean(1)
+    return _mean((right.exp() * (right - ours)).sum(1), where)
 
 
 def merged(logits: Tensor, known: Tensor) -> Tensor:
@@ -76,6 +77,15 @@ def without_unknown(prior: Tensor, known: Tensor) -> Tensor:
     drawn = _over(known, prior)
     undrawn = (prior * ~drawn).sum(1, keepdim=True)
     return torch.cat([prior[:, :1] + undrawn, prior[:, 1:] * drawn[:, 1:]], 1)
+
+
+def _mean(values: Tensor, where: Tensor | None) -> Tensor:
+    """(B, *spatial) -> (B,); 0 where nothing is asked."""
+    values = values.flatten(1)
+    if where is None:
+        return values.mean(1)
+    where = where.flatten(1)
+    return (values * where).sum(1) / where.sum(1).clamp(min=1)
 
 
 def _over(flags: Tensor, like: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from ..diffusion import REDRAW, VoxelFields, levels
 from ..diffusion.mask import MaskDiffusion
 from ..networks import Context, OrganNetwork, Refiner
 from ..refining import believable
+from ..regions import doubtful
 from .refiner_loss import Noised, refining_loss, scores, without_unknown
 from .refiner_patches import RefinerBatch
-
 
 
 class RefiningNetwork(nn.Module):
@@ -20,13 +20,16 @@ class RefiningNetwork(nn.Module):
 
     diffusion False: the feed-forward control, the same network asked once with an empty mask at keep = 0, learning by the same
     scores. forward(batch) -> loss, in which the segmentor is a given: neither p nor features pass a gradient on.
+    spacing_mm: of the patches; with it the loss is a mean over the voxels that inference refines, where the prior is doubtful: in a
+    mean over all, the plain background outweighs the outlines, and overlap, which rewards answers that are too sure, outweighs both.
     """
 
     irregular = True  # how often the layers are read differs from batch to batch: recycled masks, priors of its own
 
-    def __init__(self, network: Refiner | OrganNetwork, chain: MaskDiffusion, *, diffusion: bool = True) -> None:
+    def __init__(self, network: Refiner | OrganNetwork, chain: MaskDiffusion, *, diffusion: bool = True,
+                 spacing_mm: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.network, self.chain, self.diffusion = network, chain, diffusion
+        self.network, self.chain, self.diffusion, self.spacing_mm = network, chain, diffusion, spacing_mm
 
     @property
     def refiner(self) -> Refiner:
@@ -61,13 +64,13 @@ class RefiningNetwork(nn.Module):
         """The loss with this prior (B, classes, *spatial). One evaluation with gradients; a recycled mask costs one light step more."""
         # torch 2.13's group_norm crashes going back where its input in channels_last wants no gradient
         features = [level if level is None or level.requires_grad else level.requires_grad_(torch.is_grad_enabled()) for level in features]
-        context = self.refiner.context(batch.image, prior, features)
+        context, where = self.refiner.context(batch.image, prior, features), self.refinable(prior.detach())
         if not self.diffusion:
-            return scores(self._asked(context, None, batch.times).float(), batch.truth, batch.known).mean()
+            return scores(self._asked(context, None, batch.times).float(), batch.truth, batch.known, where).mean()
         seen = self._noised(batch, prior.detach(), context)
         logits = self._asked(context, seen.mask, seen.t)
         with torch.autocast(logits.device.type, enabled=False):
-            return refining_loss(self.chain, seen, logits, batch.truth, batch.known)
+            return refining_loss(self.chain, seen, logits, batch.truth, batch.known, where)
 
     @torch.no_grad()
     def refined(self, image: Tensor, prior: Tensor, seeds: Sequence[int], *, steps: int = 2, samples: int = 1,
@@ -80,6 +83,13 @@ class RefiningNetwork(nn.Module):
         drawn = (self.chain.sample(lambda noisy, t: self._asked(context, noisy, t), prior, levels(self.chain.last, steps),
                                    lambda level, stream, n=n: fields.uniform(level, stream + 2 * n), kernel=self.chain.exactly) for n in range(samples))
         return sum(drawn) / samples
+
+    def refinable(self, prior: Tensor) -> Tensor | None:
+        """bool (B, *spatial): what inference would refine of patches with this prior; None for all of it."""
+        if self.spacing_mm is None:
+            return None
+        volumes = prior if prior.ndim == 5 else prior[:, :, None]  # a picture is a volume of one plane
+        return torch.stack([doubtful(each, self.spacing_mm) for each in volumes]).reshape(len(prior), *prior.shape[2:])
 
     def _asked(self, context: Context, mask: Tensor | None, t: Tensor) -> Tensor:
         """Leave-one-out logits at levels t (B,); None is the control's empty mask."""

@@ -58,6 +58,12 @@ def test_an_untrained_refiner_gives_the_prior_back(classes, binary):
         torch.testing.assert_close(logits.sigmoid(), tensors["prior"].clamp(.02, .98))
 
 
+def test_a_prior_whose_chances_mean_what_they_say_can_be_believed_more():
+    prior = torch.tensor([.0001, .01, .5, .995]).reshape(1, 1, 1, 4).expand(1, 1, 16, 16, 4).repeat(1, 1, 1, 1, 4)
+    logits = a_refiner(stirred=False, floor=.001)(torch.zeros_like(prior), prior, torch.zeros_like(prior), KEEP[:1])
+    torch.testing.assert_close(logits.sigmoid(), prior.clamp(min=.001))
+
+
 def test_two_classes_start_as_one_object_does():
     """Identity 10 for the network: softmax over (background, object) is the sigmoid of one."""
     prior = torch.linspace(0, 1, 21).reshape(1, 1, 3, 7)

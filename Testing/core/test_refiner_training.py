@@ -61,6 +61,36 @@ def test_the_divergence_is_that_of_the_chain_where_every_label_is_known(classes)
     torch.testing.assert_close(divergence(chain, seen, logits, batch.truth, batch.known), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_scores_and_divergence_are_means_over_the_voxels_that_are_asked():
+    chain, batch = RefinerCard().chain(3), a_batch(3)
+    logits, where = torch.randn_like(batch.truth), torch.zeros(2, 8, 8, 8, dtype=torch.bool)
+    where[:, :4] = True
+    seen = Noised(chain.noisy(batch.truth, batch.prior, batch.times, torch.rand(2, 1, 8, 8, 8)), batch.prior, batch.times, batch.recycled)
+    halves = [divergence(chain, seen, logits, batch.truth, batch.known, half) for half in (where, ~where)]
+    torch.testing.assert_close(sum(halves) / 2, divergence(chain, seen, logits, batch.truth, batch.known))
+    spoilt = torch.where(where[:, None], logits, 9 * logits.flip(1))
+    asked, elsewhere = (divergence(chain, seen, each, batch.truth, batch.known, where) for each in (logits, spoilt))
+    assert torch.equal(asked, elsewhere)
+    assert torch.equal(scores(logits, batch.truth, batch.known, torch.ones_like(where)), scores(logits, batch.truth, batch.known))
+
+
+def test_a_refiner_that_knows_its_spacing_learns_where_inference_refines():
+    """A block that the prior is sure of, in an image where all else is background, far away: what the background says costs nothing."""
+    torch.manual_seed(0)
+    prior = torch.zeros(1, 3, 24, 24, 24)
+    prior[:, 0] = 1
+    prior[:, :2, 1:4, 1:4, 1:4] = torch.tensor([0., 1])[:, None, None, None]
+    network = RefiningNetwork(Refiner(classes=3, **SMALL), RefinerCard().chain(3), spacing_mm=(4., 4., 4.))
+    where = network.refinable(prior)
+    assert where.shape == (1, 24, 24, 24) and where[0, :6, :6, :6].all() and not where[0, 8:].any()
+    flat = RefiningNetwork(Refiner(spatial_dims=2, image_channels=3, **SMALL), RefinerCard().chain(1), spacing_mm=(1., 1., 1.))
+    picture = torch.zeros(2, 1, 32, 32)
+    picture[0, 0, :4] = 1
+    asked = flat.refinable(picture)
+    assert asked.shape == (2, 32, 32) and asked[0, :4].all() and not asked[0, 13:].any() and not asked[1].any()
+    assert RefiningNetwork(Refiner(classes=3, **SMALL), RefinerCard().chain(3)).refinable(prior) is None
+
+
 @pytest.mark.parametrize("classes", (1, 2))
 def test_entropy_and_divergence_recover_the_true_chance(classes):
     """Identity 18, on voxels whose label is 1 with chance .3 whatever the noisy mask around them shows; the prior says .6."""
