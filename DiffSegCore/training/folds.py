@@ -47,9 +47,10 @@ def _fold(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], 
     missing = not all(kept_file(case, folder, "fold").is_file() for case in wanted)
     fabric.barrier()  # none begins to predict before all have looked what is missing
     if missing:
-        made, _ = made_cases(recipe, organs)
+        with fabric.rank_zero_first():  # the others find them kept
+            made, _ = made_cases(recipe, organs, folder.parent / "cache", progress=part(progress, 0, .05))
         trained = learn_head(recipe, organs, learn, check, folder, fabric, made=made, resume=(folder / "last.ckpt").is_file(),
-                             progress=part(progress, 0, LEARNING))
+                             progress=part(progress, .05, LEARNING))
         calibrate(trained.network, recipe, check, fabric.device)
         make = said_by(trained.network, recipe.window, fabric.device)
     with fabric.rank_zero_first():

@@ -48,7 +48,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
                              several=recipe.image_channels > 1, whole=recipe.whole)
-        made, held = made_cases(recipe, organs, label_maps, dataset.labels, out / "cache", part(progress, .05, .1))
+        made, held = made_cases(recipe, organs, out / "cache", label_maps, dataset.labels, part(progress, .05, .1))
     check_channels(recipe, cases[0])
     real, checked = cases[:len(learn)], cases[len(learn):] + held
     trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))

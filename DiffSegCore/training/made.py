@@ -15,34 +15,37 @@ from ..errors import BadInput
 from ..progress import Progress, silent
 from .recipes import HeadRecipe
 
-GENERATOR = 1  # raised whenever abdomens come out differently, so that kept ones are made anew
+GENERATOR = 1  # raised whenever phantoms or abdomens come out differently, so that kept ones are made anew
 
 
-def made_cases(recipe: HeadRecipe, organs: Sequence[str], label_maps: Sequence[Path] = (), ids: Mapping[int, str] = {}, cache: Path | None = None,
+def made_cases(recipe: HeadRecipe, organs: Sequence[str], cache: Path, label_maps: Sequence[Path] = (), ids: Mapping[int, str] = {},
                progress: Progress = silent) -> tuple[list[GridCase], list[GridCase]]:
-    """Cases to learn from and to validate with, none of both where the recipe makes none.
+    """Cases to learn from and to validate with, none of both where the recipe makes none. cache: a folder that keeps them for the next time.
 
     label_maps: files of whole bodies whose label values `ids` names. BadInput where the recipe needs them and there are none.
     """
     if recipe.made is None:
         return [], []
     if recipe.made.source == "phantoms":
-        return _phantoms(recipe, organs), []
+        return _phantoms(recipe, organs, cache, progress), []
     if not label_maps:
         raise BadInput(f"the recipe {recipe.name!r} imagines its images from label maps of whole abdomens; name them with --label-maps")
-    if cache is None:
-        raise BadInput(f"the recipe {recipe.name!r} learns from images that it makes up once, and has no folder to keep them in")
     abdomens = _abdomens(recipe, organs, label_maps, ids, cache, progress)
     return abdomens[recipe.made.check:], abdomens[:recipe.made.check]
 
 
-def _phantoms(recipe: HeadRecipe, organs: Sequence[str]) -> list[GridCase]:
-    """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones."""
-    cases = []
-    for seed in range(1, recipe.made.count + 1):  # 0 is the tests', 100 the shipped sample's
+def _phantoms(recipe: HeadRecipe, organs: Sequence[str], cache: Path, progress: Progress) -> list[GridCase]:
+    """Phantoms scanned on grids from 1.5 to 4 mm, so that the network meets sharp and coarse ones. Kept on disk, as abdomens are."""
+    def made(seed: int) -> GridCase:
         spacing = np.random.default_rng(seed).uniform((2., 2., 2.), (3., 4., 4.))
         volume, labels = phantom(seed, spacing_mm=tuple(spacing))
-        cases.append(grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names))
+        return grid_case(f"phantom-{seed}", volume, labels, organs, recipe.preprocessing, labels.names)
+
+    cases = []
+    for seed in range(1, recipe.made.count + 1):  # 0 is the tests', 100 the shipped sample's
+        progress((seed - 1) / recipe.made.count, f"making phantom {seed} of {recipe.made.count}")
+        told = [list(organs), recipe.preprocessing.to_dict(), seed, GENERATOR]
+        cases.append(kept_case(f"phantom-{seed}", told, partial(made, seed), cache))
     return cases
 
 

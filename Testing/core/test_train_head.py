@@ -23,6 +23,7 @@ from DiffSegCore.reading import read_labels
 from DiffSegCore.training.commands import head as command
 from DiffSegCore.training.head import mirror_pairs
 from DiffSegCore.training.loop import Budget
+from DiffSegCore.training.made import made_cases
 from DiffSegCore.training.recipes import RECIPES, recipe
 from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.writing import write_labels, write_volume
@@ -158,6 +159,21 @@ def an_mr(number: int, scale: float) -> tuple[Volume, LabelMap]:
     array = scale * (array + 10 * random.random(array.shape))
     geometry = Geometry(ids.shape, np.diag([-8., -8., 12., 1.]))
     return Volume(array.astype(np.float32), geometry), LabelMap(ids, geometry, {1: "liver", 4: "spleen"})
+
+
+def test_phantoms_are_made_once_and_kept(tmp_path, monkeypatch):
+    made = []
+
+    def coarse(seed, spacing_mm):
+        made.append(seed)
+        return phantom(seed, spacing_mm=(8, 8, 8), shape=(24, 28, 28))
+
+    monkeypatch.setattr("DiffSegCore.training.made.phantom", coarse)
+    small = replace(recipe("head-neck-ct"), made=replace(recipe("head-neck-ct").made, count=2))
+    (first, second), (again, _) = (made_cases(small, small.organs, tmp_path)[0] for _ in range(2))
+    assert made == [1, 2] and first.name != second.name
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.channels, again.channels)
 
 
 def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, monkeypatch):
