@@ -1,10 +1,12 @@
-"""Where a supervised training begins when it does not begin at random: with an encoder that was taught without labels."""
+"""Where a supervised training begins when it does not begin at random: with an encoder that was taught before."""
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..errors import BadInput
-from ..networks import DiffusionEncoder, OrganNetwork
+from ..networks import DiffusionEncoder, OrganNetwork, Refiner
 from ..networks.denoiser import CLEAN
 from ..networks.settling import settle
 from .probe_reading import Source, open_source
@@ -24,3 +26,18 @@ def begin_with(network: OrganNetwork, source: Source) -> None:
     """Give the network the encoder's weights. One that was taught with noise is settled on clean images: organ networks are told no noise level."""
     encoder: DiffusionEncoder = getattr(source.network, "encoder", source.network)
     network.encoder.load_state_dict((settle(encoder, CLEAN) if source.denoises else encoder).state_dict())
+
+
+@torch.no_grad()
+def see_as(refiner: Refiner, segmentor: OrganNetwork) -> None:
+    """Let the refiner's context begin as the segmentor's encoder, blind to prior and prompts: its answer is the prior still, but it need not
+    learn anew what an image shows. BadInput where the two are of another form.
+    """
+    own, taught = refiner.encoder, segmentor.encoder
+    if own.widths != taught.widths:
+        raise BadInput(f"a refiner of widths {own.widths} cannot begin with a segmentor's encoder of widths {taught.widths}; choose another recipe or model")
+    stem, channels = own.stem.weight, taught.stem.weight.shape[1]
+    known = {name: value for name, value in taught.state_dict().items() if name in own.state_dict() and name != "stem.weight"}
+    own.load_state_dict(known, strict=False)
+    stem.zero_()
+    stem[:, :channels] = taught.stem.weight

@@ -17,6 +17,7 @@ from ..networks import build
 from ..progress import Progress, part, silent
 from ..refiner_card import CARD, RefinerCard
 from .alternate import AlternatingNetwork
+from .beginning import see_as
 from .folds import fold_priors
 from .given_priors import kept, priors_in, said_by
 from .head import check_channels, described, labelled_split, mean_dice, mirror_pairs
@@ -122,6 +123,8 @@ def _network(recipe: RefinerRecipe, how: How, plan: dict[str, Any], segmentor: M
     if segmentor:
         own = {name: value for name, value in segmentor.network.state_dict().items() if not name.startswith("refiner.")}
         network.load_state_dict(own, strict=False)
+        if recipe.as_segmentor:
+            see_as(network.refiner, network)
     chain = card.chain(1 if recipe.one else len(card.organs) + 1)
     learning = {"diffusion": not how.control, "spacing_mm": recipe.preprocessing.spacing_mm}
     if how.alternate:

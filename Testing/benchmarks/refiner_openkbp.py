@@ -76,7 +76,7 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
 
 def run(args: argparse.Namespace) -> None:
     dataset = read_dataset(args.data, label_file="oar")
-    refiner, head = load_model(args.refiner), Segmenter(load_model(args.head), "cpu")
+    refiner, head = load_model(args.refiner), Segmenter(load_model(args.head), "cpu", refine=False)
     refiner.network.to(memory_format=torch.channels_last_3d)
     if refiner.preprocessing != head.model.preprocessing:
         raise BadInput("Head and refiner prepare images in different ways, so one's chances are no prior for the other.")

@@ -17,6 +17,7 @@ from DiffSegCore.model import load_model_file
 from DiffSegCore.networks import OrganNetwork, Refiner, build
 from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.training.alternate import AlternatingNetwork
+from DiffSegCore.training.beginning import see_as
 from DiffSegCore.training.commands import head as head_command
 from DiffSegCore.training.commands import refiner as command
 from DiffSegCore.training.refiner_loss import Noised, divergence, merged, refining_loss, scores, without_unknown
@@ -260,6 +261,31 @@ def test_a_head_carries_its_refiner_and_stays_as_it_was(data, cache, head, tmp_p
     assert model.organs == before.organs and model.card["training"] == before.card["training"] and "refiner_training" in model.card
     own = model.network.state_dict()
     assert all(torch.equal(own[name], value) for name, value in before.network.state_dict().items())
+
+
+def test_a_refiner_begins_with_what_its_segmentor_sees_and_the_prior_as_its_answer():
+    torch.manual_seed(0)
+    pair = build({"kind": "organs", "organs": 2, "encoder": {"widths": [8, 16, 24]}, "refiner": {"classes": 3, **SMALL}})
+    see_as(pair.refiner, pair)
+    image, prior, noisy = torch.randn(1, 1, 8, 8, 8), torch.full((1, 3, 8, 8, 8), 1 / 3), torch.zeros(1, 3, 8, 8, 8)
+    given = torch.cat([image, torch.randn_like(prior)], 1)
+    for ours, theirs in zip(pair.refiner.encoder.features(given), pair.encoder.features(image)):
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(pair.refiner(image, prior, noisy, torch.tensor([.5])).softmax(1), prior)
+
+
+def test_a_refiner_of_other_widths_cannot_begin_as_its_segmentor():
+    pair = build({"kind": "organs", "organs": 2, "encoder": {"widths": [8, 16, 16]}, "refiner": {"classes": 3, **SMALL}})
+    with pytest.raises(BadInput, match=r"widths \(8, 16, 24\).*\(8, 16, 16\)"):
+        see_as(pair.refiner, pair)
+
+
+def test_a_recipe_may_let_the_refiner_begin_as_the_segmentor(data, cache, head, tmp_path, monkeypatch):
+    quick = RECIPES["quick"]
+    monkeypatch.setitem(RECIPES, "quick", replace(quick, as_segmentor=True, reads=(), widths=RECIPES["quick"].head.widths,
+                                                  budget=replace(quick.budget, learning_rate=0.)))
+    model = load_model_file(run(command, data, tmp_path, "--cache", str(cache), "--model", str(head)))
+    torch.testing.assert_close(model.network.refiner.encoder.down[0].weight, load_model_file(head).network.encoder.down[0].weight)
 
 
 def test_folds_make_priors_of_every_case_and_go_on_where_they_stopped(data, cache, tmp_path):
