@@ -6,14 +6,33 @@ one half where all is clear, less where little is.
 """
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+NEGLIGIBLE = 1e-6  # chances below it promise nothing
 LEAST_CUT = .15  # where less than a Dice of .3 is promised, the object is hardly there
 
 
 def dice_cut(chances: Tensor) -> float:
     """From chances of any shape; in LEAST_CUT .. one half. A voxel belongs to the object from this chance on."""
+    if not chances.numel():
+        return LEAST_CUT
     ordered = chances.flatten().float().sort(descending=True).values
     promised = 2 * ordered.cumsum(0) / (torch.arange(1, len(ordered) + 1) + ordered.sum()).clamp(min=1e-6)
     return min(max(float(promised.max()) / 2, LEAST_CUT), .5)
+
+
+def decided(chances: Tensor) -> Tensor:
+    """Logits (labels, *spatial), background first, whose largest names the label that promises its organ the best Dice, of exclusive chances.
+
+    An organ's odds against the background are weighed as its own cut says: one of .3 counts as one half does otherwise. An organ of which
+    less than LEAST_CUT is promised stays as likely as it is, lest it be drawn where hardly anything speaks for it.
+    """
+    logits = chances.clamp(min=NEGLIGIBLE).log()
+    for label in range(1, len(chances)):
+        cut = dice_cut(chances[label][chances[label] > NEGLIGIBLE])
+        if cut > LEAST_CUT:
+            logits[label] += math.log((1 - cut) / cut)
+    return logits

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from .decision import decided
 from .diffusion import REDRAW, VoxelFields, levels
 from .diffusion.mask import MaskDiffusion
 from .errors import BadInput
@@ -46,15 +48,15 @@ class Refinement:
     region: Tensor
     windows: int
 
-    @property
+    @cached_property
     def logits(self) -> Tensor:
-        """(labels with background first, K, J, I), finite: what `native_labels` reads."""
-        return labelled(self.chances).clamp(min=1e-6).log()
+        """(labels with background first, K, J, I), finite: what `native_labels` reads. The largest is the label that promises the best Dice."""
+        return decided(labelled(self.chances))
 
     @property
     def labels(self) -> Tensor:
         """uint8 (K, J, I), 0 background."""
-        return labelled(self.chances).argmax(0).to(torch.uint8)
+        return self.logits.argmax(0).to(torch.uint8)
 
     def range_of(self, label: int, low: float = .05, high: float = .95) -> tuple[float, float]:
         """Between which numbers of voxels the label's size lies in the middle of the samples; label >= 1."""

@@ -7,6 +7,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from ..decision import decided
 from .refiner_loss import with_background
 from .refiner_patches import RefinerBatches
 from .refining_network import RefiningNetwork, believed, chosen, laid_out
@@ -15,7 +16,7 @@ STEPS, SAMPLES = 2, 4  # of the chain: as few as tell what inference with more w
 
 
 class Bettered(NamedTuple):
-    """Mean over labels of their Dice in all patches together: of the priors, and after refinement."""
+    """Mean over labels of their Dice in all patches together: of the priors' likeliest labels, and of those that refined chances promise most of."""
 
     before: float
     after: float
@@ -33,7 +34,8 @@ def bettered(network: RefiningNetwork, watched: RefinerBatches, count: int, batc
         prior = believed(given.prior if logits is None else chosen(given, network.chances(logits)), given.known)
         with fabric.autocast():
             after = network.refined(image, prior, given.seeds.tolist(), steps=STEPS, samples=SAMPLES, features=features)
-        sums = sums + torch.stack([_counts(each.float(), given.truth, given.known) for each in (prior, after)])
+        best = torch.stack([decided(with_background(each[None])[0]).softmax(0)[-after.shape[1]:] for each in after.float()])
+        sums = sums + torch.stack([_counts(each.float(), given.truth, given.known) for each in (prior, best)])
     network.train()
     return Bettered(*(_dice(each) for each in sums))
 

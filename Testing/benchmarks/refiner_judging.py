@@ -41,11 +41,12 @@ class Truth:
         return cls(labels, channels, tuple(c for c in range(1, len(organs) + 1) if (channels == c).any()), grid)
 
 
-def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor, seconds: float, *, voxels: Tensor | None = None) -> dict[str, Any]:
+def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor, seconds: float, *, logits: Tensor | None = None,
+           voxels: Tensor | None = None) -> dict[str, Any]:
     """A record of plain values. chances (1 + organs, k, j, i) on the model grid; region: voxels that calibration is measured on, the same
-    for all answers; voxels (samples, organs): sizes of the samples, where there are some.
+    for all answers; logits: what labels follow from, the chances' logarithms by default; voxels (samples, organs): sizes of the samples, where there are some.
     """
-    logits = chances.clamp(min=LEAST).log()
+    logits = chances.clamp(min=LEAST).log() if logits is None else logits
     ids = np.array([0, *(next((i for i, name in truth.labels.names.items() if name == organ), 0) for organ in organs)], np.uint8)
     found = LabelMap(ids[native_labels(logits, truth.grid, truth.labels.geometry)], truth.labels.geometry, truth.labels.names)
     scores = {s.organ: s for s in compare(found, truth.labels, organs=organs, skip_empty=True)}

@@ -4,7 +4,8 @@
     python Testing/benchmarks/refiner_openkbp.py run --refiner runs/control/head-neck-refiner.safetensors -o records
     python Testing/benchmarks/refiner_openkbp.py table records
 
-Settings: the head alone, the control (one look), and every kernel x steps x samples. One record a case and setting; what is
+Settings: the head alone, its labels as they are and as its chances promise the best Dice (head-decided), the control (one look), and every
+kernel x steps x samples; refined labels are those that promise the best Dice. One record a case and setting; what is
 there is not computed again. Organs that nobody contoured in a case are left out. Calibration and NLL are measured where the
 head is in doubt or within 5 mm of the reference's outlines; the AUROC says how well entropy finds the errors within 5 mm of
 the answer's own outlines; coverage, how often the true volume lies between the 5th and 95th percentile of the samples' volumes.
@@ -27,6 +28,7 @@ from refiner_table import report
 
 from DiffSegCore.data.cases import Case, read_dataset
 from DiffSegCore.data.label_names import organ_name
+from DiffSegCore.decision import decided
 from DiffSegCore.errors import BadInput
 from DiffSegCore.files import atomic
 from DiffSegCore.model import Model
@@ -39,19 +41,20 @@ from DiffSegCore.registry import DEFAULT, load_model
 from DiffSegCore.segmenter import Segmenter
 from DiffSegCore.volume import LabelMap
 
-Setting = tuple[str, int, int]  # kernel ("head" and "control" too), steps, samples
+Setting = tuple[str, int, int]  # kernel ("head", "head-decided" and "control" too), steps, samples
+HEADS = ("head", 0, 1), ("head-decided", 0, 1)
 
 
 def settings(refiner: Model, steps: list[int], samples: list[int], kernels: list[str]) -> list[Setting]:
     """One step is the same with every kernel, so it is run once."""
     if not RefinerCard.of(refiner.card).diffusion:
-        return [("head", 0, 1), ("control", 1, 1)]
-    return [("head", 0, 1), *((kernel, n, k) for n in steps for k in samples for kernel in kernels[:1 if n == 1 else None])]
+        return [*HEADS, ("control", 1, 1)]
+    return [*HEADS, *((kernel, n, k) for n in steps for k in samples for kernel in kernels[:1 if n == 1 else None])]
 
 
 def place(out: Path, setting: Setting, case: str, seed: int) -> Path:
     kernel, steps, samples = setting
-    name = kernel if kernel in ("head", "control") else f"{kernel}-{steps}x{samples}"
+    name = kernel if setting in (*HEADS, ("control", 1, 1)) else f"{kernel}-{steps}x{samples}"
     return out / (name if seed == 0 else f"{name}-seed{seed}") / f"{case}.json"
 
 
@@ -66,12 +69,12 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
     image, _ = to_model_grid(volume, refiner.preprocessing)
     for setting in wanted:
         kernel, steps, samples = setting
-        if kernel == "head":
-            yield setting, judged(prior, truth, organs, region, prediction.seconds)
+        if kernel.startswith("head"):
+            yield setting, judged(prior, truth, organs, region, prediction.seconds, logits=decided(prior) if kernel == "head-decided" else None)
             continue
         began = time.monotonic()
         found = refine_volume(refiner, image, prior, steps=steps, samples=samples, seed=seed, kernel="exact" if kernel == "control" else kernel)
-        yield setting, {**judged(found.chances, truth, organs, region, time.monotonic() - began, voxels=found.voxels), "windows": found.windows}
+        yield setting, {**judged(found.chances, truth, organs, region, time.monotonic() - began, logits=found.logits, voxels=found.voxels), "windows": found.windows}
 
 
 def run(args: argparse.Namespace) -> None:

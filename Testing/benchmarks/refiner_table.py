@@ -97,5 +97,5 @@ def _read(folder: Path) -> Records:
 
 def _order(path: Path) -> tuple[int, list[Any]]:
     """The head, the control, then by kernel and numbers."""
-    first = {"head": 0, "control": 1}.get(path.name, 2)
+    first = {"head": 0, "head-decided": 1, "control": 2}.get(path.name, 3)
     return first, [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from DiffSegCore.decision import LEAST_CUT, dice_cut
+from DiffSegCore.decision import LEAST_CUT, decided, dice_cut
 
 
 def promised(chances: torch.Tensor, mask: torch.Tensor) -> float:
@@ -30,3 +30,17 @@ def test_half_of_the_promise_is_the_cut():
 @pytest.mark.parametrize("level", [0., 1e-6, .01])
 def test_an_object_that_is_hardly_there_is_not_drawn_everywhere(level):
     assert dice_cut(torch.full((1000,), level)) == LEAST_CUT
+
+
+def test_of_exclusive_labels_each_is_drawn_from_its_own_cut_on():
+    chances = torch.rand(1000, generator=torch.Generator().manual_seed(0)) ** 3
+    faint, clear = torch.stack([1 - chances, chances]), torch.tensor([[0., 1], [1, 0]])
+    assert torch.equal(decided(faint).argmax(0).bool(), chances >= dice_cut(chances))
+    assert torch.equal(decided(clear).argmax(0), clear.argmax(0))
+
+
+def test_an_organ_that_is_hardly_there_is_decided_by_its_chances():
+    chances = torch.full((2, 100), .01)
+    chances[0] = .99
+    chances[:, 0] = torch.tensor([.7, .3])
+    assert not decided(chances).argmax(0).any()

@@ -71,6 +71,12 @@ def test_a_stopped_training_resumes_to_the_same_weights(data, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.network.state_dict().values(), again.network.state_dict().values()))
 
 
+def test_bf16_changes_how_a_cpu_learns_not_what_is_kept(data, tmp_path):
+    plain, quick = (load_model_file(train(data, tmp_path / name, "--precision", name)).network.state_dict() for name in ("fp32", "bf16"))
+    assert {value.dtype for value in quick.values() if value.is_floating_point()} == {torch.float32}
+    assert any(not torch.equal(plain[name], quick[name]) for name in plain)
+
+
 def denoiser(file: Path, widths: tuple[int, ...] = (8, 16, 32)) -> GuidedDenoiser:
     """A model of pretraining for the recipe's grid, whose noise levels say something."""
     architecture = {"kind": "denoiser", "encoder": {"widths": list(widths)}, "guidance": "none"}
