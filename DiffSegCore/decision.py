@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-NEGLIGIBLE = 1e-6  # chances below it promise nothing
+NEGLIGIBLE = 1e-3  # of a whole volume most chances are smaller: together they promise little, and sorting them takes seconds
+SMALLEST = 1e-6  # of a chance whose logarithm is taken
 LEAST_CUT = .15  # where less than a Dice of .3 is promised, the object is hardly there
 
 
@@ -30,7 +31,7 @@ def decided(chances: Tensor) -> Tensor:
     An organ's odds against the background are weighed as its own cut says: one of .3 counts as one half does otherwise. An organ of which
     less than LEAST_CUT is promised stays as likely as it is, lest it be drawn where hardly anything speaks for it.
     """
-    logits = chances.clamp(min=NEGLIGIBLE).log()
+    logits = chances.clamp(min=SMALLEST).log()
     for label in range(1, len(chances)):
         cut = dice_cut(chances[label][chances[label] > NEGLIGIBLE])
         if cut > LEAST_CUT:

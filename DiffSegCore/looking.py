@@ -25,7 +25,7 @@ from .volume import Volume
 from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
-NEAR_MM, DEEP = 8., 2.  # how far a prompt's answer is taken over what was drawn: in mm, and in depths of its place
+NEAR_MM, DEEP = 6., 1.5  # how far a prompt's answer is taken over what was drawn: in mm, and in depths of its place
 CLEAR = .2      # of the chance from which on a voxel belongs to the object
 UNTOUCHED = .25  # share of a voxel by which a label may differ from the automatic one and still count as that
 
