@@ -29,7 +29,7 @@ def decided(chances: Tensor) -> Tensor:
     """Logits (labels, *spatial), background first, whose largest names the label that promises its organ the best Dice, of exclusive chances.
 
     An organ's odds against the background are weighed as its own cut says: one of .3 counts as one half does otherwise. An organ of which
-    less than LEAST_CUT is promised stays as likely as it is, lest it be drawn where hardly anything speaks for it.
+    a Dice of less than .3 is promised stays as likely as it is, lest it be drawn where hardly anything speaks for it.
     """
     logits = chances.clamp(min=SMALLEST).log()
     for label in range(1, len(chances)):
