@@ -5,6 +5,7 @@ condition the chain on it, not to overrule it (METHODS B3).
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Sequence
@@ -41,9 +42,11 @@ class Look:
         """From which chance on a voxel belongs to the object."""
         return dice_cut(self.chances) if self.settled is None else self.settled
 
-    def believing(self, known: Tensor, weight: Tensor) -> Look:
-        """With the chances `known` before, in logits, by so much of `weight` (k, j, i), 0 to 1; masks and labels are cut at one half."""
-        logits = torch.lerp(torch.logit(self.chances, eps=SURE), torch.logit(known, eps=SURE), weight)
+    def believing(self, known: Tensor, weight: Tensor, cut: float) -> Look:
+        """With the chances `known` before, in logits, by so much of `weight` (k, j, i), 0 to 1. What was drawn from `cut` on, or known from one half
+        on, is now from one half on."""
+        own = torch.logit(self.chances, eps=SURE) - math.log(cut / (1 - cut))
+        logits = torch.lerp(own, torch.logit(known, eps=SURE), weight)
         return replace(self, chances=logits.sigmoid(), settled=.5)
 
     @property

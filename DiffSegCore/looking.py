@@ -25,7 +25,8 @@ from .volume import Volume
 from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
-NEAR_MM, DEEP = 6., 1.5  # how far a prompt's answer is taken over what was drawn: in mm, and in depths of its place
+DRAWN = 6., 1.5  # how far a prompt's answer is taken over what was drawn or found: in mm, and in depths of its place
+CLICKED = 25., 2.  # how far a "not here" is, over what clicks alone made. Without that it took half of a large sarcoma: Dice after five clicks .76, not .85
 CLEAR = .2      # of the chance from which on a voxel belongs to the object
 UNTOUCHED = .25  # share of a voxel by which a label may differ from the automatic one and still count as that
 
@@ -33,24 +34,28 @@ UNTOUCHED = .25  # share of a voxel by which a label may differ from the automat
 @dataclass(frozen=True, eq=False)
 class Seen:
     """One look: its crop, the share (k, j, i) of each voxel that was object before, how prompts steered, and the answer; known (k, j, i):
-    the chances of what was drawn, or an automatic result, without the prompts; None where prompts alone made the object."""
+    the chances of what was there, without the prompts; drawn: whether that is more than prompts alone made."""
 
     grid: Geometry
     share: Tensor
     steering: Steering
     answer: Look
-    known: Tensor | None = None
+    known: Tensor
+    drawn: bool
 
     def near(self, newest: Mark) -> Seen:
         """What somebody drew, or an automatic result, is believed the more the further from the newest prompt: a correction of one place is
-        no second opinion on all of it. The deeper the place lies in the mask, or the further from it, the more is meant.
+        no second opinion on all of it. The deeper the place lies in the mask, or the further from it, the more is meant. What clicks alone made is
+        seen anew as a whole, unless the newest says that something does not belong: that, too, is no word on what is far away.
         """
-        if self.known is None or not (inside := (self.share >= .5).numpy()).any():
+        inside = (self.share >= .5).numpy()
+        if not inside.any() or not self.drawn and (newest.inside or newest.kind == "region"):
             return self
         away = away_mm(newest, self.grid)
-        meant_mm = max(NEAR_MM, DEEP * outline_mm(inside, self.grid.spacing)[away == away.min()].min())
+        least_mm, depths = DRAWN if self.drawn else CLICKED
+        meant_mm = max(least_mm, depths * outline_mm(inside, self.grid.spacing)[away == away.min()].min())
         weight = torch.from_numpy(1 - np.exp(-(away / meant_mm) ** 2 / 2)).float()
-        return replace(self, answer=self.answer.believing(self.known, weight))
+        return replace(self, answer=self.answer.believing(self.known, weight, .5 if self.drawn else self.answer.cut))
 
     @property
     def changed(self) -> np.ndarray:
@@ -123,7 +128,7 @@ class Sight:
         prior = self._known(label, grid, share)
         answer = refine_crop(self.model, image, believed(prior, given), given, steps=self.steps, samples=samples, seed=self.seed,
                              origin=lattice_index(grid), device=self.device)
-        return Seen(grid, share, given, answer, doubted(prior) if label in self.drawn else None)
+        return Seen(grid, share, given, answer, doubted(prior), label in self.drawn)
 
     def _known(self, label: int, grid: Geometry, share: Tensor) -> Tensor:
         """The share, or an automatic result's chances (k, j, i) where its label is as it was."""

@@ -46,8 +46,9 @@ def knowing(monkeypatch):
         def look(self, draft, label, prompts, crop, samples=1):
             looked.append(crop.spacing[0])
             share, nothing = share_of(draft, label, geometry, crop), torch.zeros(crop.shape)
-            believed = None if known is None else doubted(crop_mask(known, geometry, crop))
-            return Seen(crop, share, steering([], share, nothing, crop.spacing), Look(crop_mask(truth, geometry, crop), nothing, nothing), believed)
+            believed = doubted(share if known is None else crop_mask(known, geometry, crop))
+            answer = Look(crop_mask(truth, geometry, crop), nothing, nothing)
+            return Seen(crop, share, steering([], share, nothing, crop.spacing), answer, believed, known is not None)
         monkeypatch.setattr(Sight, "look", look)
         session = RefinementSession(click_model(), device="cpu")
         ids = np.zeros(geometry.shape, np.uint8) if labels is None else labels.astype(np.uint8)
@@ -165,6 +166,17 @@ def test_what_prompts_alone_made_is_seen_anew_as_far_as_the_change_hangs_togethe
     assert ((session.labels.ids == 1) != made)[away(geometry, (30, 32, 48)) > 25].any()
 
 
+def test_what_clicks_made_stays_where_it_is_far_from_one_that_says_not_here(knowing):
+    """The model would now take all of it away."""
+    geometry = grid()
+    made = ball(geometry, (30, 32, 32), 50.)
+    session, _ = knowing(np.zeros_like(made), geometry, made)
+    session.add_point(geometry.to_ras((30, 32, 54)), 1, inside=False)
+    now, away_mm = session.labels.ids == 1, away(geometry, (30, 32, 54))
+    assert not now[away_mm < 12].any()
+    assert now[made & (away_mm > 70)].all()
+
+
 def test_the_deeper_in_what_was_drawn_a_mistake_lies_the_more_is_taken_away(knowing):
     geometry, removed = grid(), []
     drawn = ball(geometry, (30, 32, 32), 40.)
@@ -175,9 +187,15 @@ def test_the_deeper_in_what_was_drawn_a_mistake_lies_the_more_is_taken_away(know
     assert 0 < 2 * removed[0] < removed[1] < drawn.sum()
 
 
+def test_belief_leaves_a_mask_that_was_cut_low_as_it_is_where_nothing_was_known_better():
+    chances, nothing = torch.tensor([[[.1, .29, .31, .8]]]), torch.zeros(1, 1, 4)
+    found = Look(chances, nothing, nothing).believing(torch.full((1, 1, 4), .05), nothing, .3)
+    assert found.mask.tolist() == [[[False, False, True, True]]]
+
+
 @pytest.mark.parametrize("weight, chance", [(0., .2), (1., .9), (.5, .6)])
 def test_belief_moves_an_answer_towards_what_was_known_in_logits(weight, chance):
     flat = torch.full((2, 2, 2), .2)
-    found = Look(flat, flat, flat).believing(torch.full((2, 2, 2), .9), torch.full((2, 2, 2), weight))
+    found = Look(flat, flat, flat).believing(torch.full((2, 2, 2), .9), torch.full((2, 2, 2), weight), .5)
     assert found.cut == .5
     torch.testing.assert_close(found.chances, torch.full((2, 2, 2), chance))  # at one half: odds sqrt(.25 * 9) = 1.5
