@@ -117,7 +117,7 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
 
 def _answered(sight: Sight, draft: Draft, prompts: Sequence[Prompt], grid: Geometry) -> Seen:
     """A look for the newest of one label's prompts."""
-    return sight.look(draft, prompts[-1].label, prompts, grid).near(mark(prompts[-1], grid))
+    return sight.look(draft, prompts[-1].label, prompts, grid).near(mark(prompts[-1], grid), len(prompts))
 
 
 def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:

@@ -42,8 +42,8 @@ class ClickRecipe:
 
 
 CLICK = ClickRecipe(
-    name="click", title="Any structure in CT and MR from a few clicks: two hours on one core",
-    budget=Budget(steps=4000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=250),
+    name="click", title="Any structure in CT and MR, from clicks",
+    budget=Budget(steps=12000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=250),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
           "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "

@@ -65,7 +65,7 @@ HEAD_NECK = HeadRecipe(
     preprocessing=Preprocessing(spacing_mm=(2.5, 4., 4.), intensity_knots=CT_KNOTS, modality="CT"),
     organs=("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left", "esophagus", "larynx", "mandible"),
     window=(48, 48, 48),
-    budget=Budget(steps=8000, batch=2, learning_rate=1.5e-3, validate_every=1000),
+    budget=Budget(steps=15000, batch=2, learning_rate=1.5e-3, validate_every=1000),
     label_file="oar",
     empty_is_undrawn=True,  # clinics contour what the plan needs
     made=Made("phantoms", count=64, patches=1, among=3),  # fields of view cut organs off: empty is undrawn

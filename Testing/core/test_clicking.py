@@ -177,6 +177,20 @@ def test_what_clicks_made_stays_where_it_is_far_from_one_that_says_not_here(know
     assert now[made & (away_mm > 70)].all()
 
 
+def test_what_many_clicks_made_is_changed_near_the_next_one(knowing):
+    """The model would now add a rim all round."""
+    geometry = grid()
+    seen = ball(geometry, (30, 32, 32), 36.)
+    session, _ = knowing(seen, geometry)
+    for column in (32, 28, 36, 30, 34):
+        session.add_point(geometry.to_ras((30, 32, column)), 1, inside=True)
+    before, far = session.labels.ids == 1, away(geometry, (30, 32, 51)) > 60
+    seen |= ball(geometry, (30, 32, 32), 44.)
+    session.add_point(geometry.to_ras((30, 32, 51)), 1, inside=True)
+    now = session.labels.ids == 1
+    assert (now == before)[far].all() and (now != before)[~far].any() and (seen & ~before)[far].any()
+
+
 def test_the_deeper_in_what_was_drawn_a_mistake_lies_the_more_is_taken_away(knowing):
     geometry, removed = grid(), []
     drawn = ball(geometry, (30, 32, 32), 40.)
