@@ -27,7 +27,7 @@ from .zoom import useful
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
 # How far a prompt's answer is taken over what was there: in mm, and in depths of the prompt's place.
 DRAWN = 6., 1.5    # over what was drawn or found
-CLICKED = 25., 2.  # a "not here" over what clicks alone made. Without it one took half of a large sarcoma: Dice after five clicks .76, not .85
+CLICKED = 25., 2.  # a "not here" over what clicks alone made. Without it one took half of a large sarcoma: Dice of two after five clicks .76, not .85
 SETTLED = 12., 2.  # over what more clicks than these few made: late ones took and added whole muscles
 FEW = 5
 CLEAR = .2      # of the chance from which on a voxel belongs to the object

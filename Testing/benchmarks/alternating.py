@@ -27,6 +27,7 @@ from DiffSegCore.training.head import train_head
 from DiffSegCore.training.recipes import HEAD_NECK
 from DiffSegCore.training.refiner import How, Sources, train_refiner
 from DiffSegCore.training.refiner_recipes import HEAD_NECK_REFINER, RefinerRecipe
+from Testing.benchmarks.bundled import ending
 
 WAYS = ("apart", "in turns")
 LEVELS_READ = (0, 1, 2, 3)
@@ -63,7 +64,7 @@ def table(args: argparse.Namespace) -> None:
         print(f"{way}\n\n{report(records, ['head'])}\n")
 
 
-def main() -> int:
+def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("train", "table"))
@@ -74,13 +75,8 @@ def main() -> int:
     parser.add_argument("--bf16", action="store_true", help="on a CPU that is fast with it")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
-    try:
-        (train if args.command == "train" else table)(args)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    (train if args.command == "train" else table)(args)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ending(main))
