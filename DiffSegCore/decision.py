@@ -21,7 +21,7 @@ def dice_cut(chances: Tensor) -> float:
     if not chances.numel():
         return LEAST_CUT
     ordered = chances.flatten().float().sort(descending=True).values
-    promised = 2 * ordered.cumsum(0) / (torch.arange(1, len(ordered) + 1) + ordered.sum()).clamp(min=1e-6)
+    promised = 2 * ordered.cumsum(0) / (torch.arange(1, len(ordered) + 1, device=ordered.device) + ordered.sum()).clamp(min=1e-6)
     return min(max(float(promised.max()) / 2, LEAST_CUT), .5)
 
 

@@ -34,15 +34,15 @@ def bettered(network: RefiningNetwork, watched: RefinerBatches, count: int, batc
         prior = believed(given.prior if logits is None else chosen(given, network.chances(logits)), given.known)
         with fabric.autocast():
             after = network.refined(image, prior, given.seeds.tolist(), steps=STEPS, samples=SAMPLES, features=features)
-        best = torch.stack([decided(with_background(each[None])[0]).softmax(0)[-after.shape[1]:] for each in after.float()])
-        sums = sums + torch.stack([_counts(each.float(), given.truth, given.known) for each in (prior, best)])
+        labels = with_background(prior).argmax(1), torch.stack([decided(each).argmax(0) for each in with_background(after.float())])
+        sums = sums + torch.stack([_counts(each, given.truth, given.known) for each in labels])
     network.train()
     return Bettered(*(_dice(each) for each in sums))
 
 
-def _counts(chances: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """(3, labels): voxels found and true, found, true; of labels that are known, background left out."""
-    found, truth = with_background(chances).argmax(1), with_background(truth)
+def _counts(found: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """found (B, *spatial), labels -> (3, labels): voxels found and true, found, true; of labels that are known, background left out."""
+    truth = with_background(truth)
     picked = torch.nn.functional.one_hot(found, truth.shape[1]).movedim(-1, 1).to(truth)
     drawn = known.expand(-1, truth.shape[1]).reshape(*truth.shape[:2], *[1] * (truth.ndim - 2))
     parts = (picked * truth, picked, truth)
