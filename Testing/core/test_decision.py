@@ -27,6 +27,12 @@ def test_half_of_the_promise_is_the_cut():
     assert dice_cut(chances) == pytest.approx(promised(chances, chances > .2) / 2)
 
 
+def test_the_cut_is_counted_on_the_device_of_the_chances():
+    """No other device is needed to see it: the meta device refuses to mix with the CPU, and then to tell a number."""
+    with pytest.raises(RuntimeError, match="item"):
+        dice_cut(torch.rand(5, device="meta"))
+
+
 @pytest.mark.parametrize("level", [0., 1e-6, .01])
 def test_an_object_that_is_hardly_there_is_not_drawn_everywhere(level):
     assert dice_cut(torch.full((1000,), level)) == LEAST_CUT
