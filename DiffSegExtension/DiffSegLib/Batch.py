@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -51,11 +52,9 @@ def _work(argv: Sequence[str]) -> int:
 
 
 def _stopWithTheApplication() -> None:
-    import _thread
-
     while os.read(0, 1):  # unbuffered: a thread inside sys.stdin would spoil an ordinary end
         pass
-    _thread.interrupt_main()
+    signal.raise_signal(signal.SIGTERM)  # as Ctrl+C to the command; that itself is ignored by whatever a shell started in the background
 
 
 def _delegate(program: str, environment: Mapping[str, str], argv: Sequence[str]) -> int:

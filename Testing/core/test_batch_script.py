@@ -80,10 +80,12 @@ def test_whatever_is_wrong_slicer_ends_with_2(tmp_path, words, python):
     assert done.returncode == 2 and "EXIT 2" in done.stdout and done.stderr.strip() and "Traceback" not in done.stderr
 
 
-def test_when_slicer_is_killed_the_work_stops_and_the_next_run_goes_on(place):
+@pytest.mark.parametrize("interrupts", [signal.SIG_DFL, signal.SIG_IGN], ids=["in a terminal", "in the background"])
+def test_when_slicer_is_killed_the_work_stops_and_the_next_run_goes_on(place, interrupts):
     for n in range(40):
         toy_ct(place / f"in/more{n}.nrrd", (40, 40, 40))
-    process = subprocess.Popen(in_slicer(*line(place)), env=environment(), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(in_slicer(*line(place)), env=environment(), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts))  # shells have background jobs ignore it
     assert json.loads(process.stdout.readline())["case"] == "a"
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -184,7 +184,8 @@ def test_stopped_in_the_middle_it_leaves_no_file(tmp_path, stop):
     line = [sys.executable, "-m", "DiffSegCore", "segment", str(ct), "-o", str(out / "organs.seg.nrrd"), "--model", str(model), "--device", "cpu"]
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # on no columns nothing is drawn
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=end, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # whoever runs the tests in the background has it ignored
     os.close(end)
     seen = b""
     while b"Looking at window" not in seen:
