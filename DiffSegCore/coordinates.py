@@ -121,8 +121,14 @@ def _read(network: BodyCoordinates, image: Tensor, preprocessing: Preprocessing,
         said = torch.cat([log_scale, network.turned(part)[0]]).float().cpu()
         judged.append(torch.cat([said, torch.ones(1)]) * dense[box.slices].sum())
     mean = torch.stack(judged).sum(0)[:-1] / torch.stack(judged)[:, -1].sum().clamp(min=1e-6)
+    turned = torch.cat([network.mirrored(_righted(image, mean[1:])[None].to(network.low.device)).float().cpu(), mean[1:]])
     u, slope = sums / weights, network.slope.cpu() * mean[0].exp() / 1000
-    return _Read(torch.lerp(u, _rigid(u, dense > .5, slope, preprocessing.spacing_mm), RIGID), dense, float(mean[0]), mean[1:])
+    return _Read(torch.lerp(u, _rigid(u, dense > .5, slope, preprocessing.spacing_mm), RIGID), dense, float(mean[0]), turned)
+
+
+def _righted(image: Tensor, turned: Tensor) -> Tensor:
+    """(1, K, J, I) with its front in front and its head up, by logits (2,) that they are not."""
+    return image.flip([axis for axis, logit in zip((2, 1), turned.tolist()) if logit > 0])
 
 
 def _rigid(u: Tensor, body: Tensor, slope: Tensor, spacing_mm: Sequence[float]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .encoder import GROUP
 from .heads import PointwiseLinear, doubled
 from .orientation import MOMENTS, Orientation, body_moments
+from .sides import Sides
 
 STRIDE = 4       # voxel n of the coordinates is centred on 4 n + MIDDLE of the image, along each axis
 MIDDLE = 1.5
@@ -23,7 +24,7 @@ class BodyCoordinates(nn.Module):
     """Image (B, 1, k, j, i) in model values, I to the right, J to the front, K up -> coordinates that name the same place in everybody.
 
     u rises by `slope` units a metre to the patient's right, front and head end, times the patient's scale g in [.8, 1.25]:
-    small people have a large one (METHODS A1). That holds for volumes whose header is right; `turned` says which axes look wrong.
+    small people have a large one (METHODS A1). That holds for volumes whose header is right; `turned` and `mirrored` say which axes look wrong.
 
     widths: channels of the levels at strides 4, 8, 16, ...; multiples of 8. `low` and `gain`:
     u = (raw - low) * gain, set once after training so that training patients' u runs from 0 to 1.
@@ -42,6 +43,7 @@ class BodyCoordinates(nn.Module):
         self.place = nn.ModuleList(nn.Sequential(nn.SiLU(), PointwiseLinear(width, 3)) for width in self.widths)
         self.size = nn.Sequential(nn.Linear(MOMENTS * sum(self.widths), 64), nn.SiLU(), nn.Linear(64, 1))
         self.orientation = Orientation()
+        self.sides = Sides()
         self.register_buffer("low", torch.zeros(3))
         self.register_buffer("gain", torch.ones(3))
 
@@ -65,8 +67,12 @@ class BodyCoordinates(nn.Module):
         return (UNIT * raw - self.low[:, None, None, None]) * self.gain[:, None, None, None], log_scale
 
     def turned(self, image: Tensor) -> Tensor:
-        """Logits (B, 3) that right and left, front and back, head and feet are exchanged in the array."""
+        """Logits (B, 2) that front and back, and that head and feet are exchanged in the array."""
         return self.orientation(_padded(image, self.orientation.stride))
+
+    def mirrored(self, image: Tensor) -> Tensor:
+        """Logits (B,) that right and left are exchanged in an array whose front lies in front and whose head is up."""
+        return self.sides(image - AIR)
 
     def _pyramid(self, dense: Tensor) -> list[Tensor]:
         """Fine to coarse."""

@@ -13,7 +13,7 @@ MOMENTS = 4  # of each feature: its mean, and its rise along K, J and I
 
 
 class Orientation(nn.Module):
-    """Density (B, 1, k, j, i), zero for air, sizes multiples of `stride` -> logits (B, 3) that R, A or S runs the wrong way.
+    """Density (B, 1, k, j, i), zero for air, sizes multiples of `stride` -> logits (B, 2) that A or S runs the wrong way.
 
     Half the resolution will do, at an eighth of the price.
     A network of its own: learnt together with coordinates, whose errors weigh hundreds of times more, it stayed at chance on
@@ -25,7 +25,7 @@ class Orientation(nn.Module):
         steps = list(zip((1, *widths[:-1]), widths))
         self.steps = nn.ModuleList(
             nn.Sequential(nn.SiLU() if fine > 1 else nn.Identity(), nn.Conv3d(fine, coarse, 4, stride=2, padding=1)) for fine, coarse in steps)
-        self.judge = nn.Sequential(nn.Linear(MOMENTS * sum(widths[1:]), 64), nn.SiLU(), nn.Linear(64, 3))
+        self.judge = nn.Sequential(nn.Linear(MOMENTS * sum(widths[1:]), 64), nn.SiLU(), nn.Linear(64, 2))
 
     @property
     def stride(self) -> int:

@@ -26,6 +26,7 @@ from .head import mirror_pairs
 from .loop import Task, Trained, train
 
 MEASURED = 20  # training patients, more or less, that say where u begins and ends
+ACROSS = False, False, True  # K, J, I: sides are told of who lies head up and front forward
 OUTER = 1.  # per cent of the training patients' voxels that may lie below 0, and above 1
 
 
@@ -60,7 +61,9 @@ class BodyTraining(nn.Module):
     def forward(self, views: View) -> Tensor:
         image = views.image.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         u, log_scale = self.body(image)
-        turned = self.body.turned(_flipped(image, views.flips.flatten(0, 1)))
+        flips = views.flips.flatten(0, 1)
+        sides = self.body.mirrored(_flipped(image, flips & torch.tensor(ACROSS, device=flips.device)))
+        turned = torch.cat([sides[:, None], self.body.turned(_flipped(image, flips))], 1)
         u, log_scale, turned = (part.float().unflatten(0, (-1, 2)) for part in (u, log_scale, turned))
         with torch.autocast(image.device.type, enabled=False):  # bf16 would round millimetres to centimetres
             return body_loss(u, log_scale, turned, self.body.slope, views, self.weights)

@@ -66,15 +66,17 @@ class ProbeRecipe:
     sweep_steps: int = 200
 
 
+CPU_WIDTHS = (8, 16, 32, 64)  # twice as wide, a core could afford a third of the steps, and too few steps were what ailed most pretexts
+
 HEAD_NECK_CPU = PretextRecipe(
     name="head-neck-cpu", title="Small encoder for head and neck CT at 4 mm: minutes on one core",
-    preprocessing=HEAD_NECK_GRID, window=(48, 48, 48), widths=(16, 32, 64, 96),
-    budget=Budget(steps=400, batch=4, learning_rate=1e-3, warmup=40, validate_every=100, averaging=.99),
+    preprocessing=HEAD_NECK_GRID, window=(32, 32, 32), widths=CPU_WIDTHS,
+    budget=Budget(steps=1200, batch=4, learning_rate=1e-3, warmup=60, validate_every=300, averaging=.995),
     ran="what was run of it stands in the comparison's records")
 
 HEAD_NECK_CPU_LONG = replace(
-    HEAD_NECK_CPU, name="head-neck-cpu-long", title="The small encoder four times as long: about an hour of one core",
-    budget=replace(HEAD_NECK_CPU.budget, steps=1600, validate_every=400, averaging=.995))
+    HEAD_NECK_CPU, name="head-neck-cpu-long", title="The small encoder four times as long: about half an hour of one core",
+    budget=replace(HEAD_NECK_CPU.budget, steps=4800, validate_every=1200, averaging=.998))
 
 HEAD_NECK_GPU = PretextRecipe(
     name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",
@@ -89,7 +91,7 @@ TRIAL = PretextRecipe(
 
 PROBE_CPU = ProbeRecipe(
     name="head-neck-cpu", title="Seven organs at risk at 4 mm: a frozen probe in a minute on one core, fine-tuning in ten",
-    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(24, 24, 24), widths=(16, 32, 64, 96),
+    preprocessing=HEAD_NECK_GRID, organs=HEAD_NECK.organs, window=(48, 48, 48), piece=(24, 24, 24), widths=CPU_WIDTHS,
     frozen=Budget(steps=400, batch=4, learning_rate=1e-2, weight_decay=0., warmup=20, averaging=.98, validate_every=400),
     head_first=Budget(steps=40, batch=2, learning_rate=1e-2, weight_decay=0., warmup=10, averaging=.9, validate_every=40),
     released=Budget(steps=360, batch=2, learning_rate=2e-3, warmup=20, averaging=.98, validate_every=360),

@@ -24,6 +24,7 @@ from refiner_table import report
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.training.head import train_head
+from DiffSegCore.training.precision import arithmetic
 from DiffSegCore.training.recipes import HEAD_NECK
 from DiffSegCore.training.refiner import How, Sources, train_refiner
 from DiffSegCore.training.refiner_recipes import HEAD_NECK_REFINER, RefinerRecipe
@@ -42,7 +43,7 @@ def recipe(steps: int) -> RefinerRecipe:
 
 def train(args: argparse.Namespace) -> None:
     """Both pairs, the faster one's segmentor first."""
-    fabric, apart, turns = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if args.bf16 else "32-true"), args.out / "apart", args.out / "in turns"
+    fabric, apart, turns = Fabric(accelerator="cpu", devices=1, **arithmetic("bf16" if args.bf16 else "fp32", "cpu")), args.out / "apart", args.out / "in turns"
     head = replace(HEAD_NECK, made=None, budget=replace(HEAD_NECK.budget, steps=args.steps, learning_rate=RATE, validate_every=args.steps))
     cache = args.out / "cache"
     if not (segmentor := apart / f"{head.name}.safetensors").is_file():

@@ -152,3 +152,8 @@ def test_a_picture_shows_every_patient_and_organ(model_file, tmp_path):
     assert len(along.lines) == 2 and len(bars.patches) == 2 * len(bars.get_yticks())
     save_body_picture(tmp_path / "body.png", patients)
     assert (tmp_path / "body.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bf16_rounds_no_millimetres(data, tmp_path):
+    plain, quick = (load_model_file(train(data, tmp_path / name, "--precision", name, steps=2)).card["validation"]["error_mm"] for name in ("fp32", "bf16"))
+    assert quick == pytest.approx(plain, rel=.05)

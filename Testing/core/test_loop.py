@@ -12,6 +12,7 @@ from torch import nn
 
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.training.loop import Budget, Task, Trained, learning_rate, train
+from DiffSegCore.training.precision import arithmetic
 
 BUDGET = Budget(steps=12, batch=4, learning_rate=.05, warmup=2, averaging=.5, validate_every=4)
 
@@ -94,3 +95,17 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     rates = [learning_rate(step, BUDGET) for step in range(BUDGET.steps)]
     assert rates[0] < rates[1] and rates[1:] == sorted(rates[1:], reverse=True)
     assert learning_rate(BUDGET.steps, BUDGET) == pytest.approx(0)
+
+
+def test_bf16_is_for_products_and_rounds_nothing_that_a_network_is_given():
+    seen: list[torch.Tensor] = []
+
+    class Looks(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.extend([x, super().forward(x)])
+            return seen[-1]
+
+    network = Fabric(accelerator="cpu", devices=1, **arithmetic("bf16", "cpu")).setup_module(Looks(3, 1))
+    given = torch.full((1, 3), .998)
+    network(given)
+    assert torch.equal(seen[0], given) and seen[1].dtype == torch.bfloat16

@@ -34,10 +34,12 @@ def start(args: argparse.Namespace) -> Fabric:
     try:
         from lightning.fabric import Fabric
         from lightning.fabric.loggers import TensorBoardLogger
+
+        from ..precision import arithmetic
     except ImportError as error:
         raise BadInput(f"training needs the packages of diffseg[train] ({error.name} is missing): pip install 'diffseg[train]'") from error
     fabric = Fabric(accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[args.device], devices=args.devices,
-                    num_nodes=args.nodes, strategy=_strategy(args.strategy, args.devices * args.nodes), precision=_precision(args.precision, args.device),
+                    num_nodes=args.nodes, strategy=_strategy(args.strategy, args.devices * args.nodes), **arithmetic(args.precision, args.device),
                     loggers=TensorBoardLogger(root_dir=args.out / "logs", name=""))
     fabric.launch()
     return fabric
@@ -66,10 +68,3 @@ def _sharded(processes: int) -> Strategy:
     from ..sharding import Sharded, check_available
     check_available()
     return Sharded(processes)
-
-
-def _precision(wished: str, device: str) -> str:
-    """As Fabric calls it. bf16 by itself where a GPU has it; on a Zen 5 core it takes .75 of fp32's time, on CPUs without AVX-512 BF16 a multiple."""
-    import torch
-    usable = device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if wished == "bf16" or wished == "auto" and usable else "32-true"

@@ -47,23 +47,20 @@ def compare(args: argparse.Namespace) -> None:
     """Run what is missing, or list it."""
     from lightning.fabric import Fabric
 
+    from DiffSegCore.training.precision import arithmetic
+
     from .running import Place, missing, run
 
     plan, place = plan_of(args.plan), Place(args.data, args.out, args.coordinates)
     plan = plan.only(args.only) if args.only else plan
     kind = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[args.device]
-    fabric = Fabric(accelerator=kind, devices=1, precision="bf16-mixed" if _with_gpu(args.device) else "32-true")
+    fabric = Fabric(accelerator=kind, devices=1, **arithmetic("auto", args.device))
     left = missing(plan, place, fabric)
     print(f"{plan.title}: {len(left)} pieces are missing; the whole is guessed at {plan.hours():.1f} hours", flush=True)
     if args.list:
         print("\n".join(left))
     else:
         run(plan, place, fabric, silent, args.minutes, lambda line: print(line, flush=True))
-
-
-def _with_gpu(device: str) -> bool:
-    import torch
-    return device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def report(args: argparse.Namespace) -> None:

@@ -1,0 +1,30 @@
+"""In which arithmetic a training multiplies."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import MixedPrecision
+
+log = logging.getLogger(__name__)
+
+
+class Autocast(MixedPrecision):
+    """bf16 within a network's products alone. Fabric's own rounds what a network is given, too: a prior's .998 to 1, millimetres to centimetres."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def arithmetic(wished: str, device: str) -> dict[str, Any]:
+    """Fabric's arguments for "fp32", "bf16" or "auto" on "cpu", "cuda", "mps" or "auto".
+
+    bf16 by itself where a GPU has it; on a Zen 5 core it takes .75 of fp32's time, on a Zen 3 one, which has no AVX-512, 200 times that.
+    """
+    usable = device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if wished == "bf16" and not usable and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        log.warning("This CPU has no AVX-512: with bf16 a step takes many times as long as with --precision fp32.")
+    if wished == "bf16" or wished == "auto" and usable:
+        return {"plugins": Autocast("bf16-mixed", "cuda" if usable else "cpu")}
+    return {"precision": "32-true"}
