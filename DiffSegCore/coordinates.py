@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .errors import BadInput
 from .geometry import Box, Geometry
+from .laterality import UNLESS
 from .linear import taps
 from .model import Model
 from .networks.coordinates import MIDDLE, STRIDE, BodyCoordinates
@@ -19,7 +20,7 @@ from .preprocess import Preprocessing, body_box
 from .segmenter import usable_device
 from .windows import importance, plan_windows
 
-SURELY = .6           # probability from which on a turned axis is worth a word: between the training cases as they are (up to .4) and turned over (from .7)
+SURELY = .75, .6, .6  # probabilities from which on a turned axis R, A, S is worth a word: no training case as it lies reaches them
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
 RIGID = .5            # weight of a rigid body's coordinates against those that were read
 ENOUGH = 32           # coarse voxels of body that a line can be laid through
@@ -151,7 +152,7 @@ def orientation_doubts(found: CoordinateMap) -> tuple[str, ...]:
     """Sentences about a volume whose anatomy runs against its header; none where all is well.
 
     The network says which axes look turned over. Besides, u has to rise along R, A and S over the patient's voxels, as a straight
-    line would, which it does not where axes are exchanged. Right from left is a guess: heads and necks are nearly symmetrical.
+    line would, which it does not where axes are exchanged. Where the image ends above the shoulders, right and left are not told.
     """
     return tuple(_doubts(found))
 
@@ -166,13 +167,13 @@ def _doubts(found: CoordinateMap) -> Iterator[str]:
     for axis in np.flatnonzero(~along):
         yield (f"The anatomy does not follow the {'RAS'[axis]} axis of the header: axes may be exchanged, or the image shows a part of the "
                "body that the model does not know.")
-    falling = along & (np.diag(linear) < 0) | (np.array(found.turned) > SURELY)
+    falling = along & (np.diag(linear) < 0) | (np.array(found.turned) > np.array(SURELY))
     if falling[1]:
         yield "The patient looks turned over: the front lies where the header says back (P). Check the orientation."
     if falling[2]:
         yield "The patient looks upside down: the head lies where the header says feet (I). Check the orientation or the order of slices."
     if falling[0]:
-        yield "Right and left look exchanged. Check the orientation."
+        yield f"Right and left look exchanged: vessels, windpipe and gullet lie as in a mirror image. {UNLESS}"
 
 
 def straight_fit(ras: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

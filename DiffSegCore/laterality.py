@@ -1,6 +1,6 @@
 """Whether right and left look exchanged, by the organs that were found: a mirrored image is a wrong side operated on.
 
-Heads and necks are nearly symmetrical, and coordinates say nothing there (Testing/benchmarks/coordinates.py). In the trunk organs do.
+In the trunk they tell. Those of a neck are nearly symmetrical: there body coordinates look at what lies between them (coordinates.py).
 """
 from __future__ import annotations
 

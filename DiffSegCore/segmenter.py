@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from .volume import LabelMap, Volume
 from .windows import by_planes, plan_windows, stitch
 
 log = logging.getLogger(__name__)
+Orientation = Callable[[Tensor, Geometry], "tuple[str, ...]"]  # an image (1, K, J, I) on its model grid -> sentences about how the patient lies
 SURE = 10.0  # logit of background outside the searched box, minus that of every organ
 
 
@@ -42,13 +44,15 @@ class Prediction:
 class Segmenter:
     """A model on a device ("auto": CUDA, then Apple's MPS, then the CPU), ready for any number of volumes."""
 
-    def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5, refine: bool = True) -> None:
-        """refine: let the refiner that the model may carry better the head's answer, if its card says that it does."""
+    def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5, refine: bool = True,
+                 orientation: Orientation = lambda image, grid: ()) -> None:
+        """refine: let the refiner that the model may carry better the head's answer, if its card says that it does. orientation: who is
+        asked whether the patient lies as the header says."""
         if not 0 <= overlap < 1:
             raise BadInput(f"The overlap of windows is a fraction from 0 to below 1, not {overlap}.")
         if not model.organs:
             raise BadInput(f"The model {model.card.get('name', '')!r} names no organs, it cannot segment; `diffseg models` lists the ones that do.")
-        self.model, self.overlap = model, overlap
+        self.model, self.overlap, self.orientation = model, overlap, orientation
         self.device = usable_device(device)
         layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
         layout = torch.channels_last if model.flat and layout == torch.channels_last_3d else layout
@@ -67,6 +71,7 @@ class Segmenter:
         image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
         body = Box.whole(grid.shape) if self.model.flat else body_box(image, self.model.preprocessing.body_threshold)
         warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
+        warnings += () if body.is_empty else self.orientation(image, grid)
         search = Box.whole(grid.shape) if body.is_empty else body
         if box is not None:
             search = on_grid(box, volume.geometry, grid)

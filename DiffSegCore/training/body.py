@@ -21,12 +21,12 @@ from ..progress import Progress, part, silent
 from .body_losses import Weights, body_loss
 from .body_places import common_places
 from .body_recipes import BodyRecipe
+from .body_sides import logits_of, train_sides
 from .body_views import View, Views, organ_centres
 from .head import mirror_pairs
 from .loop import Task, Trained, train
 
 MEASURED = 20  # training patients, more or less, that say where u begins and ends
-ACROSS = False, False, True  # K, J, I: sides are told of who lies head up and front forward
 OUTER = 1.  # per cent of the training patients' voxels that may lie below 0, and above 1
 
 
@@ -61,9 +61,7 @@ class BodyTraining(nn.Module):
     def forward(self, views: View) -> Tensor:
         image = views.image.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         u, log_scale = self.body(image)
-        flips = views.flips.flatten(0, 1)
-        sides = self.body.mirrored(_flipped(image, flips & torch.tensor(ACROSS, device=flips.device)))
-        turned = torch.cat([sides[:, None], self.body.turned(_flipped(image, flips))], 1)
+        turned = self.body.turned(_flipped(image, views.flips.flatten(0, 1)))
         u, log_scale, turned = (part.float().unflatten(0, (-1, 2)) for part in (u, log_scale, turned))
         with torch.autocast(image.device.type, enabled=False):  # bf16 would round millimetres to centimetres
             return body_loss(u, log_scale, turned, self.body.slope, views, self.weights)
@@ -74,6 +72,7 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
     out.mkdir(parents=True, exist_ok=True)
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = read_cases(recipe, sources, sources.cache or out / "cache", part(progress, 0, .05))
+    sides = train_sides(recipe, cases.learn, cases.check, out / "sides", fabric, resume, part(progress, .05, .2))
     views = _views(recipe, cases)
     architecture = {"kind": "coordinates", "widths": list(recipe.widths)}
     torch.manual_seed(recipe.seed)
@@ -83,10 +82,11 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
         return 1 / (1 + mean_error_mm(_placed(candidate.body, cases.check, cases.organs, recipe)) / 10)  # a half for 10 mm
 
     task = Task(views.batch, lambda network, batch: network(batch), score)
-    trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+    trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .2, 1))
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         body = trained.network.body.eval()
+        body.sides.load_state_dict(sides.state_dict())
         scale_to_unit(body, _placed(body, cases.learn[::max(1, len(cases.learn) // MEASURED)], cases.organs, recipe))
         card = _card(recipe, cases, trained, _placed(body, cases.check, cases.organs, recipe), str(fabric.device))
         save_model(Model(body.cpu(), architecture, recipe.preprocessing, (), recipe.window, card), path)
@@ -156,6 +156,7 @@ def _card(recipe: BodyRecipe, cases: Cases, trained: Trained, checked: Sequence[
     organs = {row.organ: {"n": row.n, "mm": round(row.mm, 1), "before_mm": round(row.before_mm, 1)} for row in spreads(checked)}
     return {"name": recipe.name, "title": recipe.title, **recipe.card,
             "validation": {"rank_correlation": round(min(each.rank_correlation for each in checked), 4),
-                           "error_mm": round(float(np.mean([each.error_mm for each in checked])), 1), "centroid_spread": organs},
+                           "error_mm": round(float(np.mean([each.error_mm for each in checked])), 1), "centroid_spread": organs,
+                           "sides_told": round(float((logits_of(trained.network.body.sides, cases.check) < 0).float().mean()), 3)},
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2), "device": device,
                          "cases": [len(cases.learn), len(cases.check)], "unlabelled": len(cases.others), "score": round(trained.score, 4)}}

@@ -78,14 +78,9 @@ def scale_loss(log_scale: Tensor, views: View) -> Tensor:
 
 
 def turned_loss(logits: Tensor, views: View) -> Tensor:
-    """Cross-entropy of telling whether R, A and S run the wrong way in the flipped view; logits (B, 2, 3). (B,)"""
-    return F.binary_cross_entropy_with_logits(logits, turned_axes(views).float(), reduction="none").mean((1, 2))
-
-
-def turned_axes(views: View) -> Tensor:
-    """What the flips do to R, A and S: a mirror image flipped along I is right again. Bool (B, 2, 3)."""
-    upside_down, back_to_front, over = views.flips.unbind(-1)  # K, J, I
-    return torch.stack([over ^ views.mirrored, back_to_front, upside_down], -1)
+    """Cross-entropy of telling whether A and S run the wrong way in the flipped view, R or not; logits (B, 2, 2). (B,)"""
+    upside_down, back_to_front, _ = views.flips.unbind(-1)  # K, J, I
+    return F.binary_cross_entropy_with_logits(logits, torch.stack([back_to_front, upside_down], -1).float(), reduction="none").mean((1, 2))
 
 
 def _huber(error: Tensor) -> Tensor:

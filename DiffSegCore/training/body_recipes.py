@@ -18,7 +18,7 @@ class BodyRecipe:
 
     window: (k, j, i) voxels of a view; organs: as in the data set's cache of an organ training, () takes the data set's;
     anchors: those of them that tie patients together, () takes all; label_file: which labels of a case folder, None if there
-    is one; unlabelled_share: of the pairs that show a case of the unlabelled folders.
+    is one; unlabelled_share: of the pairs that show a case of the unlabelled folders; sides: how right is learnt from left.
     """
 
     name: str
@@ -26,6 +26,7 @@ class BodyRecipe:
     preprocessing: Preprocessing
     window: tuple[int, int, int]
     budget: Budget
+    sides: Budget
     organs: tuple[str, ...] = ()
     anchors: tuple[str, ...] = ()
     label_file: str | None = None
@@ -47,6 +48,7 @@ BODY_CT = BodyRecipe(
     label_file="oar",
     window=(96, 64, 96),  # 240 x 256 x 384 mm
     budget=Budget(steps=800, batch=2, learning_rate=1e-3, warmup=30, averaging=.99, validate_every=200, clip=50.),
+    sides=Budget(steps=300, batch=8, learning_rate=2e-3, warmup=30, averaging=.97, validate_every=100),
     card={"data": "OpenKBP head-and-neck CT (110 training, 15 validation cases of the official split, centroids of five contoured organs), "
                   "and the unlabelled CTs that the training counts",
           "data_licence": "OpenKBP: MIT (its repository)",
@@ -61,6 +63,7 @@ QUICK = BodyRecipe(
     preprocessing=Preprocessing(spacing_mm=(4., 4., 4.), intensity_knots=HEAD_NECK.preprocessing.intensity_knots, modality="CT"),
     window=(32, 32, 32),
     budget=Budget(steps=40, batch=2, warmup=5, averaging=.9, validate_every=20),
+    sides=Budget(steps=4, batch=2, warmup=1, averaging=.5, validate_every=2),
     widths=(16, 16, 24),
     pairs=256,
     card={"for": "trying the training; its coordinates mean nothing", "licence": "Apache-2.0"},

@@ -76,6 +76,7 @@ HEAD_NECK = HeadRecipe(
           "for": "head and neck CT as planned for radiotherapy, at about 4 mm: a start that a person corrects",
           "not_for": "clinical decisions; other body parts; structures finer than 4 mm",
           "smallest_piece": .3,
+          "coordinates_from": "body-ct",  # tells whether the patient lies as the header says
           "field_of_view_mm": [[190, 240, 240], [420, 650, 650]]},
 )
 

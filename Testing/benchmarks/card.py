@@ -51,9 +51,9 @@ def recorded(folder: Path, model: Model) -> dict[str, Any]:
 
 def from_recipe(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the recipe of the model's name tells and the card does not."""
-    from DiffSegCore.training import click_recipes, recipes
+    from DiffSegCore.training import body_recipes, click_recipes, recipes
 
-    known = {**click_recipes.RECIPES, **recipes.RECIPES}
+    known = {**body_recipes.RECIPES, **click_recipes.RECIPES, **recipes.RECIPES}
     recipe = known.get(card.get("name", ""))
     return {} if recipe is None else {key: value for key, value in {"recipe": recipe.name, **recipe.card}.items() if key not in card}
 

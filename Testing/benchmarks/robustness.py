@@ -17,6 +17,7 @@ from DiffSegCore.metrics import compare
 from DiffSegCore.organ_volumes import organ_volumes
 from DiffSegCore.reading import read_volume
 from DiffSegCore.segmenter import Segmenter
+from DiffSegCore.segmentors import open_segmenter
 from DiffSegCore.volume import LabelMap, Volume
 
 from .bundled import arguments, ending, organ_models, say
@@ -75,7 +76,7 @@ def run(name: str, segmenter: Segmenter, data: Path, count: int, out: Path) -> d
 def main() -> None:
     args = arguments(__doc__).parse_args()
     for name, model in organ_models(args.model):
-        out, segmenter = args.out / name, Segmenter(model)
+        out, segmenter = args.out / name, open_segmenter(args.model or name)
         records = run(name, segmenter, args.data, args.cases or CASES, out / "robustness")
         titles = {each.name: each.title for each in disturbances(model.preprocessing.modality)}
         found = {"name": name, **summary(records, titles, records.pop(STRANGE))}

@@ -132,7 +132,8 @@ def test_a_model_of_coordinates_segments_nothing(model):
     (straight_map(order=(0, 2, 1)), ["does not follow the A axis", "does not follow the S axis"]),
     (straight_map(), []),
     (straight_map(turned=(.5, .5, .5)), []),
-], ids=["k", "j", "j and k", "i", "k by opinion", "j for k", "right", "undecided"])
+    (straight_map(turned=(.7, .1, .1)), []),
+], ids=["k", "j", "j and k", "i", "k by opinion", "j for k", "right", "undecided", "hardly mirrored"])
 def test_a_volume_turned_against_its_header_is_doubted(found, words):
     doubts = orientation_doubts(found)
     assert len(doubts) == len(words) and all(word in doubt for word, doubt in zip(words, doubts)), doubts

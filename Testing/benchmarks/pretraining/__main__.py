@@ -22,7 +22,7 @@ from DiffSegCore.training.probe_records import read_records
 from .figure import save_figure
 from .plan import PLANS, plan_of
 from .results import Results
-from .table import table
+from .table import markdown, table
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--list", action="store_true", help="only say what is missing")
     parser.add_argument("--table", action="store_true", help="only make the table, and the figure, of the records that are there")
+    parser.add_argument("--markdown", action="store_true", help="only print the means, for the README")
     parser.add_argument("--figure", type=Path, metavar="FILE.png")
     return parser.parse_args()
 
@@ -66,6 +67,9 @@ def compare(args: argparse.Namespace) -> None:
 def report(args: argparse.Namespace) -> None:
     """Table and figure of the records."""
     results = Results(read_records(args.out / "records"))
+    if args.markdown:
+        print(markdown(results))
+        return
     text = table(results)
     print(text)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,7 @@ def main() -> int:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
-        if not args.table:
+        if not (args.table or args.markdown):
             compare(args)
         if not args.list:
             report(args)

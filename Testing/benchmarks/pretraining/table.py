@@ -21,6 +21,13 @@ def table(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def markdown(results: Results) -> str:
+    """The means alone, as the README shows them."""
+    lines = [f"| encoder | {' | '.join(map(str, results.settings))} |", f"|---|{'---|' * len(results.settings)}"]
+    lines += [f"| {TITLES[name].strip()} | {' | '.join(_cell(results.of(name, setting)) for setting in results.settings)} |" for name in results.encoders]
+    return "\n".join(lines)
+
+
 def _means(results: Results) -> str:
     rows = [("Dice, mean over organs", *map(str, results.settings))]
     rows += [(TITLES[name], *(_cell(results.of(name, setting)) for setting in results.settings)) for name in results.encoders]
