@@ -36,6 +36,8 @@ evaluate: $(VENV)/.installed-pictures
 	$(VENV)/bin/python -m Testing.benchmarks.evaluate_models $(MEASURE)
 	$(VENV)/bin/python -m Testing.benchmarks.robustness $(MEASURE)
 	$(VENV)/bin/python -m Testing.benchmarks.click_curves $(MEASURE)
+	$(VENV)/bin/python -m Testing.benchmarks.coordinates --model body-ct --data "$(DATA)/ct_hn_openkbp" --split test $(if $(CASES),--cases $(CASES)) \
+	  --cache "$(OUT)/body-ct/cache" --out "$(OUT)/body-ct/coordinates.json" --picture "$(OUT)/body-ct/body.png"
 
 # What `make evaluate` measured, into the models' files, the catalogue and docs/Models.md.
 cards: $(VENV)/.installed-train
@@ -45,16 +47,19 @@ cards: $(VENV)/.installed-train
 	$(VENV)/bin/python -m Testing.benchmarks.card_markdown > docs/Models.md.part
 	mv docs/Models.md.part docs/Models.md
 
-# From data to file: make train-head-neck-ct, train-abdomen-ct, train-abdomen-mr or train-click, each with its recipe, in RUNS; a stopped one goes on.
+# From data to file: make train-head-neck-ct, train-abdomen-ct, train-abdomen-mr, train-click or train-body-ct, each with its recipe, in RUNS; a stopped one goes on.
 # RUNS/NAME/shipped/NAME.safetensors is the file of half-precision weights that would go into Resources/Models.
-TRAINED := head-neck-ct abdomen-ct abdomen-mr click
+TRAINED := head-neck-ct abdomen-ct abdomen-mr click body-ct
 KIND_click := click
+KIND_body-ct := body
 train-head-neck-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp"
 train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz
 LISTED_abdomen-ct := yes
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
   --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example
+train-body-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp" --unlabelled $(foreach set,ct_lesion_sts ct_abdomen/ts_dicom_slab tests_small/acil_ct64,"$(DATA)/$(set)") \
+  --leave-out 'STS_02[89]' 'STS_03?'
 RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt),--resume)
 
 $(TRAINED:%=train-%): train-%: $(VENV)/.installed-train

@@ -127,7 +127,8 @@ class Segmenter:
         logits[0] = SURE
         windows = plan_windows(search, window, image.shape[1:], self.overlap)
         air = self.model.preprocessing.intensity_knots[0][1]
-        for box, planes in stitch(self._network, image, windows, outside=air, device=self.device, progress=progress):
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1  # torch then leaves small convolutions of one image to its slowest code
+        for box, planes in stitch(self._network, image, windows, outside=air, batch=2 if alone else 1, device=self.device, progress=progress):
             wanted = box.intersect(search)
             logits[(slice(None), *wanted.slices)] = planes[(slice(None), *wanted.shift([-a for a in box.start]).slices)].cpu()
         return logits

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
@@ -24,6 +25,7 @@ from ..progress import Progress, silent
 from ..windows import importance
 from .probe_reading import Reading, Source
 
+TOGETHER = 4  # windows; one by one, a single thread takes eight times as long: torch leaves small convolutions of one image to its slowest code
 Read = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]  # image (1, 1, k, j, i), body (1, 3, k/4, ...) -> levels
 
 
@@ -82,14 +84,16 @@ def averaged(read: Read, image: Tensor, body: np.ndarray | None, windows: Window
     image = _grown(image, shape, AIR)
     coordinates = None if body is None else _grown(torch.from_numpy(np.array(body, np.float32)), [n // BODY_STRIDE for n in shape], float("nan"))
     sums: list[Tensor] = []
-    for start in windows.starts(shape):
-        told = None if coordinates is None else _cut(coordinates, start, windows.size, BODY_STRIDE)[None].to(device)
-        levels = read(_cut(image, start, windows.size, 1)[None].to(device), told)
+    for starts in _in_batches(windows.starts(shape)):
+        told = None if coordinates is None else torch.stack([_cut(coordinates, start, windows.size, BODY_STRIDE) for start in starts]).to(device)
+        seen = torch.stack([_cut(image, start, windows.size, 1) for start in starts]).to(device, memory_format=torch.channels_last_3d)
+        levels = read(seen, told)
         sums = sums or [torch.zeros(*(n >> level for n in shape), each.shape[1] + 1) for level, each in enumerate(levels)]
-        for level, values in enumerate(levels):
-            weight = importance(values.shape[2:])[..., None]
-            place = tuple(slice(a >> level, (a + n) >> level) for a, n in zip(start, windows.size))
-            sums[level][place] += torch.cat([values[0].float().movedim(0, -1).cpu() * weight, weight], -1)
+        for level, found in enumerate(levels):
+            weight = importance(found.shape[2:])[..., None]
+            for start, values in zip(starts, found.float().movedim(1, -1).cpu()):
+                place = tuple(slice(a >> level, (a + n) >> level) for a, n in zip(start, windows.size))
+                sums[level][place] += torch.cat([values * weight, weight], -1)
     return [total[..., :-1] / total[..., -1:] for total in sums]
 
 
@@ -123,6 +127,11 @@ def _store(pyramid: Sequence[Tensor], files: Sequence[Path]) -> None:
 
 def _cut(volume: Tensor, start: Sequence[int], size: Sequence[int], stride: int) -> Tensor:
     return volume[(slice(None), *(slice(a // stride, (a + n) // stride) for a, n in zip(start, size)))]
+
+
+def _in_batches(starts: Iterator[tuple[int, int, int]]) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    while some := tuple(islice(starts, TOGETHER)):
+        yield some
 
 
 def _grown(volume: Tensor, shape: Sequence[int], outside: float) -> Tensor:

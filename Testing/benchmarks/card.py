@@ -26,7 +26,7 @@ from Testing.benchmarks.measure import machine
 from Testing.benchmarks.records import fingerprint
 
 FIGURES = ("organ", "n", "mean", "sd", "median", "worst")
-ENTRIES = {"evaluation.json": "measured", "robustness.json": "robustness", "clicks.json": "click_curves"}
+ENTRIES = {"evaluation.json": "measured", "robustness.json": "robustness", "clicks.json": "click_curves", "coordinates.json": "coordinates"}
 
 
 def measured(results: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def measured(results: Path) -> dict[str, Any]:
 
 
 def recorded(folder: Path, model: Model) -> dict[str, Any]:
-    """Card entries from what evaluate_models, robustness and click_curves left in a folder. BadInput for those of another model."""
+    """Card entries from what evaluate_models, robustness, click_curves and coordinates left in a folder. BadInput for those of another model."""
     entries = {}
     for file, entry in ENTRIES.items():
         if (folder / file).is_file():

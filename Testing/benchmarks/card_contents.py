@@ -24,7 +24,7 @@ def missing(described: Mapping[str, Any]) -> list[str]:
     card = described["card"]
     gaps = [words for key, words in PURPOSE.items() if not card.get(key)]
     gaps += [words for key, words in TRAINING.items() if not card.get("training", {}).get(key)]
-    gaps += _organs(described["organs"], card) if described["organs"] else _clicks(card)
+    gaps += _organs(described["organs"], card) if described["organs"] else _clicks(card) if card.get("click") else _coordinates(card)
     return gaps if described.get("sha256") else [*gaps, "its hash"]
 
 
@@ -41,6 +41,10 @@ def _organs(organs: list[str], card: Mapping[str, Any]) -> list[str]:
 
 def _clicks(card: Mapping[str, Any]) -> list[str]:
     return [] if card.get("click_curves", {}).get("sets") else ["click curves", "seconds a click"]
+
+
+def _coordinates(card: Mapping[str, Any]) -> list[str]:
+    return [] if card.get("coordinates") else ["how well coordinates lay patients over each other, and what they notice"]
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from DiffSegCore.model import describe_model
 from DiffSegCore.registry import name_of
 from DiffSegCore.resources import resource
 
-from . import click_curves, evaluation_table, robustness_table
+from . import click_curves, coordinates, evaluation_table, robustness_table
 from .records import markdown as table
 
 HEADING = """# The bundled models, measured
@@ -34,6 +34,8 @@ def card_text(name: str, described: Mapping[str, Any]) -> str:
         parts += ["### On disturbed scans", robustness_table.markdown(card["robustness"])]
     if "click_curves" in card:
         parts += ["### From clicks", click_curves.markdown(card["click_curves"])]
+    if "coordinates" in card:
+        parts += ["### On patients it never saw", coordinates.markdown(card["coordinates"])]
     if scores := card.get("training", {}).get("validation_dice"):
         parts += ["### While training", _validation(scores)]
     return "\n\n".join(part for part in parts if part)
@@ -51,7 +53,8 @@ def _reads(described: Mapping[str, Any]) -> str:
     if clicks := described["card"].get("click"):
         return f"clicks on any structure, in crops with voxels of {', '.join(f'{mm:g}' for mm in clicks['spacings_mm'])} mm"
     spacing = " x ".join(f"{mm:g}" for mm in reversed(described["preprocessing"]["spacing_mm"]))
-    return f"{described['preprocessing']['modality']} on a grid of {spacing} mm; finds {', '.join(described['organs'])}"
+    found = ", ".join(described["organs"]) or "where in the body each voxel lies"
+    return f"{described['preprocessing']['modality']} on a grid of {spacing} mm; finds {found}"
 
 
 def _validation(scores: Any) -> str:

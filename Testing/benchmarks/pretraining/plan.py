@@ -73,25 +73,24 @@ class Plan:
 
 
 SEEDS = (0, 1, 2)
-TUNED = ("scratch", "restorative", "diffusion-both")
-
-CPU = Plan("cpu", "Small encoders on one core, five to six hours", "head-neck-cpu", "head-neck-cpu", (
+CPU = Plan("cpu", "Small encoders on one core, two to three hours", "head-neck-cpu", "head-neck-cpu", (
     Arm("nonlinear", 1., SEEDS, FROZEN),
-    Arm("linear", 1., SEEDS, FROZEN),
-    Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
-    Arm("finetune", .1, SEEDS, TUNED)), cost=(750, 520, 50, 510))
+    Arm("nonlinear", 1., SEEDS, ("diffusion+coordinates",)),
+    Arm("finetune", .1, SEEDS, ("scratch", "diffusion-both"))), cost=(480, 360, 90, 300))
 
 # Fine-tuning with all labels as well; what takes longest comes last.
-CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about ten hours", "head-neck-cpu", "head-neck-cpu", (
-    *CPU.arms[:3],
+CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about six hours", "head-neck-cpu", "head-neck-cpu", (
+    CPU.arms[0],
+    Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
+    Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
     Arm("linear", .1, SEEDS, FROZEN),
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=CPU.cost)
 
 # Whether longer pretraining changes the picture: the best form of guidance on validation cases, and the strongest rivals.
-CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about four hours of one core", "head-neck-cpu-long", "head-neck-cpu", (
-    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(3000, *CPU.cost[1:]))
+CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about two hours of one core", "head-neck-cpu-long", "head-neck-cpu", (
+    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(2400, *CPU.cost[1:]))
 
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
     *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
