@@ -237,3 +237,11 @@ def test_the_document_says_what_the_bundled_cards_say(capsys):
     assert "## head-neck-ct" in text and "## click" in text and "| spinal_cord" in text and "not told" not in text
     document = Path(__file__).resolve().parents[2] / "docs" / "Models.md"
     assert document.read_text(encoding="utf-8") == text, "the cards have changed since: run `make cards`"
+
+
+def test_a_card_tells_how_coordinates_lay_patients_over_each_other_and_what_they_notice():
+    described = describe_model(bundled.resource("Models") / "body-ct.safetensors")
+    text, found = card_markdown.card_text("body-ct", described), described["card"]["coordinates"]
+    assert f"{found['cases']} cases of ct_hn_openkbp (test)" in text and "| mirrored " in text and f"{found['rank_correlation']['least']:.4f}" in text
+    assert card_contents.missing(described) == []
+    assert card_contents.missing({**described, "card": {**described["card"], "coordinates": {}}}) == ["how well coordinates lay patients over each other, and what they notice"]
