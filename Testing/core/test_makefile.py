@@ -12,11 +12,11 @@ import pytest
 from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.registry import name_of
 from DiffSegCore.resources import resource
-from DiffSegCore.training import click_recipes, recipes
+from DiffSegCore.training import body_recipes, click_recipes, recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED = re.search(r"^TRAINED := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
-KNOWN = {**recipes.RECIPES, **click_recipes.RECIPES}
+KNOWN = {**recipes.RECIPES, **click_recipes.RECIPES, **body_recipes.RECIPES}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess:
@@ -34,7 +34,7 @@ def test_every_bundled_model_can_be_trained_again():
 @pytest.mark.parametrize("name", [name for name in TRAINED if name in KNOWN])
 def test_a_training_takes_its_recipe_and_leaves_a_file_that_can_ship(name):
     said = make("-n", f"train-{name}", "DATA=somewhere", "RUNS=elsewhere").stdout
-    kind = "click" if name in click_recipes.RECIPES else "head"
+    kind = "click" if name in click_recipes.RECIPES else "body" if name in body_recipes.RECIPES else "head"
     assert f"diffseg train {kind} --recipe {name} --data" in said and re.search('"somewhere"?/', said)
     assert f'-o "elsewhere/{name}"' in said and "--trained-here" in said and "--resume" not in said
 
