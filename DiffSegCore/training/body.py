@@ -70,6 +70,9 @@ class BodyTraining(nn.Module):
 def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, *, resume: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path."""
     out.mkdir(parents=True, exist_ok=True)
+    begun = (out / "last.ckpt").is_file()  # sides are learnt first: a training may have stopped before this one had a checkpoint
+    if resume and not begun and not (out / "sides" / "last.ckpt").is_file():
+        raise BadInput(f"nothing to resume: {out / 'last.ckpt'} does not exist; leave --resume out to start anew")
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = read_cases(recipe, sources, sources.cache or out / "cache", part(progress, 0, .05))
     sides = train_sides(recipe, cases.learn, cases.check, out / "sides", fabric, resume, part(progress, .05, .2))
@@ -82,7 +85,7 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
         return 1 / (1 + mean_error_mm(_placed(candidate.body, cases.check, cases.organs, recipe)) / 10)  # a half for 10 mm
 
     task = Task(views.batch, lambda network, batch: network(batch), score)
-    trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .2, 1))
+    trained = train(fabric, network, task, recipe.budget, out, resume=resume and begun, progress=part(progress, .2, 1))
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         body = trained.network.body.eval()
