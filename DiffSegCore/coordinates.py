@@ -20,7 +20,9 @@ from .preprocess import Preprocessing, body_box
 from .segmenter import usable_device
 from .windows import importance, plan_windows
 
-SURELY = .75, .6, .6  # probabilities from which on a turned axis R, A, S is worth a word: no training case as it lies reaches them
+SURELY = .85, .6, .6  # probabilities from which on a turned axis R, A, S is worth a word; Testing/benchmarks/coordinates.py counts what they notice and what they cost
+SHORT = 170.          # mm of body along S below which a head, seen alone, says little about up and down:
+SURER = .85, .6, .9   # ... there it takes more; no training case's head alone reaches that
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
 RIGID = .5            # weight of a rigid body's coordinates against those that were read
 ENOUGH = 32           # coarse voxels of body that a line can be laid through
@@ -152,7 +154,7 @@ def orientation_doubts(found: CoordinateMap) -> tuple[str, ...]:
     """Sentences about a volume whose anatomy runs against its header; none where all is well.
 
     The network says which axes look turned over. Besides, u has to rise along R, A and S over the patient's voxels, as a straight
-    line would, which it does not where axes are exchanged. Where the image ends above the shoulders, right and left are not told.
+    line would, which it does not where axes are exchanged. In a head alone right and left are not told, nor up and down.
     """
     return tuple(_doubts(found))
 
@@ -167,7 +169,9 @@ def _doubts(found: CoordinateMap) -> Iterator[str]:
     for axis in np.flatnonzero(~along):
         yield (f"The anatomy does not follow the {'RAS'[axis]} axis of the header: axes may be exchanged, or the image shows a part of the "
                "body that the model does not know.")
-    falling = along & (np.diag(linear) < 0) | (np.array(found.turned) > np.array(SURELY))
+    known = np.array([along.all(), True, True])  # sides are told of bodies that coordinates recognise, on all axes
+    surely = np.array(SURER if np.ptp(ras[:, 2]) < SHORT else SURELY)
+    falling = along & (np.diag(linear) < 0) | known & (np.array(found.turned) > surely)
     if falling[1]:
         yield "The patient looks turned over: the front lies where the header says back (P). Check the orientation."
     if falling[2]:

@@ -29,6 +29,7 @@ from .windows import cut, importance
 
 log = logging.getLogger(__name__)
 SURE = 1e-4  # no segmentor is believed more nearly than this: what a prior forbids, no network corrects
+TOGETHER = 4  # windows: on CPUs torch leaves small convolutions of a single image to its slowest code
 KEPT_BYTES = 3e9  # contexts beyond this are computed anew at every step: slower, but memory stays bounded
 KERNELS = ("exact", "plug-in", "redraw")
 
@@ -120,23 +121,24 @@ class Views:
         self.refiner = network.refiner if isinstance(network, OrganNetwork) else network
         self.segmentor = network.encoder if isinstance(network, OrganNetwork) else None
         self.flat = self.refiner.encoder.stem.weight.ndim == 4  # 2D: windows of one plane
-        self.image, self.prior, self.windows, self.device = image, prior, list(windows), device
-        self.count, self.told = len(self.windows), lambda: None
-        self.weight = importance(self.windows[0].shape)
+        self.image, self.prior, self.device = image, prior, device
+        self.groups = [windows[n:n + TOGETHER] for n in range(0, len(windows), TOGETHER)]
+        self.count, self.told = len(self.groups), lambda: None
+        self.weight = importance(windows[0].shape)
         self.weights = torch.zeros(image.shape[1:])
-        for each in self.windows:
+        for each in windows:
             self.weights[each.slices] += self.weight
         self._kept: dict[int, Context] = {}
 
     def logits(self, mask: Tensor | None, keep: float) -> Tensor:
         """mask uint8 (K, J, I), the label seen at each voxel, or None for an empty one -> l (1, classes, K, J, I)."""
         result = torch.zeros_like(self.prior)
-        level = torch.tensor([keep], dtype=torch.float32, device=self.device)
-        for number, each in enumerate(self.windows):
-            context = self._context(number, each)
-            noisy = self._input(torch.zeros_like(self._at(self.prior, each)) if mask is None else self.one_hot(mask[each.slices])[0])
-            found = self.refiner.step(context, noisy, level)[0].float().cpu()
-            result[(slice(None), *each.slices)] += self.weight * (found[:, None] if self.flat else found)
+        seen = torch.zeros_like(self.prior) if mask is None else self.one_hot(mask)[0]
+        for number, group in enumerate(self.groups):
+            level = torch.full((len(group),), keep, dtype=torch.float32, device=self.device)
+            found = self.refiner.step(self._context(number, group), self._input(seen, group), level).float().cpu()
+            for each, part in zip(group, found):
+                result[(slice(None), *each.slices)] += self.weight * (part[:, None] if self.flat else part)
             self.told()
         return (result / self.weights.clamp(min=1e-9))[None]
 
@@ -146,25 +148,21 @@ class Views:
             return mask[None, None].float()
         return one_hot(mask.long(), len(self.prior)).movedim(-1, 0)[None].float()
 
-    def _context(self, number: int, window: Box) -> Context:
+    def _context(self, number: int, group: Sequence[Box]) -> Context:
         if number in self._kept:
             return self._kept[number]
-        image = self._input(self._at(self.image, window))
+        image = self._input(self.image, group)
         features = self.segmentor.features(image) if self.segmentor is not None and any(self.refiner.feature_widths) else ()
-        context = self.refiner.context(image, self._input(self._at(self.prior, window)), features)
+        context = self.refiner.context(image, self._input(self.prior, group), features)
         if (len(self._kept) + 1) * _bytes(context) <= KEPT_BYTES:
             self._kept[number] = context
             self.told()
         return context
 
-    def _input(self, part: Tensor) -> Tensor:
-        """(channels, K, J, I) -> a batch of one for the network, in its memory layout."""
-        part = part[None].to(self.device)
-        return part[:, :, 0].contiguous(memory_format=torch.channels_last) if self.flat else part.contiguous(memory_format=torch.channels_last_3d)
-
-    @staticmethod
-    def _at(whole: Tensor, window: Box) -> Tensor:
-        return whole[(slice(None), *window.slices)]
+    def _input(self, whole: Tensor, group: Sequence[Box]) -> Tensor:
+        """(channels, K, J, I) -> a batch of windows for the network, in its memory layout."""
+        parts = torch.stack([whole[(slice(None), *each.slices)] for each in group]).to(self.device)
+        return parts[:, :, 0].contiguous(memory_format=torch.channels_last) if self.flat else parts.contiguous(memory_format=torch.channels_last_3d)
 
 
 class Told:

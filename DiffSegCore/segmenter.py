@@ -23,7 +23,7 @@ from .refining import refine_volume, refiner_of
 from .regions import doubtful
 from .suitability import concerns, doubtful_sizes
 from .volume import LabelMap, Volume
-from .windows import by_planes, plan_windows, stitch
+from .windows import by_planes, in_pairs, plan_windows, stitch
 
 log = logging.getLogger(__name__)
 Orientation = Callable[[Tensor, Geometry], "tuple[str, ...]"]  # an image (1, K, J, I) on its model grid -> sentences about how the patient lies
@@ -127,8 +127,8 @@ class Segmenter:
         logits[0] = SURE
         windows = plan_windows(search, window, image.shape[1:], self.overlap)
         air = self.model.preprocessing.intensity_knots[0][1]
-        alone = self.device.type == "cpu" and torch.get_num_threads() == 1  # torch then leaves small convolutions of one image to its slowest code
-        for box, planes in stitch(self._network, image, windows, outside=air, batch=2 if alone else 1, device=self.device, progress=progress):
+        network, batch = (in_pairs(self._network), 2) if self.device.type == "cpu" else (self._network, 1)
+        for box, planes in stitch(network, image, windows, outside=air, batch=batch, device=self.device, progress=progress):
             wanted = box.intersect(search)
             logits[(slice(None), *wanted.slices)] = planes[(slice(None), *wanted.shift([-a for a in box.start]).slices)].cpu()
         return logits

@@ -41,6 +41,13 @@ def by_planes(network: Callable[[Tensor], Tensor], window: Sequence[int]) -> Cal
     return network if window[0] > 1 else lambda image: network(image[:, :, 0])[:, :, None]
 
 
+def in_pairs(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The network, shown a lone image twice: on CPUs torch leaves small convolutions of a single image to its slowest code, and to other
+    roundings than those of two, so that labels would depend on how windows happen to be counted.
+    """
+    return lambda image: network(image) if len(image) > 1 else network(image.repeat(2, *[1] * (image.ndim - 1)))[:1]
+
+
 def importance(window: Sequence[int]) -> Tensor:
     """Gaussian weights (k, j, i) of a window's voxels: 1 in the middle, never below LEAST."""
     axes = [torch.exp(-((torch.arange(n) - (n - 1) / 2) ** 2) / (2 * (SIGMA * n) ** 2)) for n in window]
@@ -55,19 +62,20 @@ def stitch(predict: Callable[[Tensor], Tensor], image: Tensor, windows: Sequence
     predict: (B, channels, k, j, i) on `device` -> logits (B, C, k, j, i); image (channels, K, J, I) on any device;
     windows as `plan_windows` orders them; `outside` is the value beyond the image. Progress is told before each batch.
     """
-    slab, seen = None, 0
-    for start, row in ((start, list(row)) for start, row in groupby(windows, key=lambda window: window.start[0])):
-        if slab is not None:
-            yield from slab.finished(start)
-        for some in _batches(row, batch):
-            progress(seen / len(windows), f"Looking at window {seen + 1} of {len(windows)}")
-            parts = [cut(image, window, outside)[None] for window in some]
-            logits = predict((parts[0] if len(parts) == 1 else torch.cat(parts)).to(device))
-            slab = slab or Slab(Box(windows[0].start, windows[-1].stop).clip(image.shape[1:]), row, logits)
-            for window, part in zip(some, logits):
-                slab.add(window, part)
-            seen += len(some)
-        slab.weigh(row[0])
+    slab, row, seen = None, None, 0
+    rows = {start: list(row) for start, row in groupby(windows, key=lambda window: window.start[0])}
+    for some in _batches(windows, batch):
+        progress(seen / len(windows), f"Looking at window {seen + 1} of {len(windows)}")
+        logits = predict(torch.stack([cut(image, window, outside) for window in some]).to(device))
+        slab = slab or Slab(Box(windows[0].start, windows[-1].stop).clip(image.shape[1:]), rows[windows[0].start[0]], logits)
+        for window, part in zip(some, logits):
+            if row is not None and row.start[0] != window.start[0]:
+                slab.weigh(row)
+                yield from slab.finished(window.start[0])
+            row = window
+            slab.add(window, part)
+        seen += len(some)
+    slab.weigh(row)
     yield from slab.finished(slab.region.stop[0])
 
 
@@ -142,5 +150,5 @@ class Slab:
             at += count
 
 
-def _batches(windows: list[Box], size: int) -> Iterator[list[Box]]:
+def _batches(windows: Sequence[Box], size: int) -> Iterator[Sequence[Box]]:
     return (windows[start:start + size] for start in range(0, len(windows), size))

@@ -13,12 +13,12 @@ GROUPS = 4
 class Sides(nn.Module):
     """Density (B, 1, k, j, i), zero for air, head up and front forward -> logits (B,) that R runs the wrong way.
 
-    It looks at a column round the body's middle, `column` (j, i) voxels wide, at half the planes, and at the column's mirror image: what it says of
-    one is minus what it says of the other, so that it can't prefer a side, and every volume teaches twice. Seeing the body whole, it
+    It looks at a column round the body's middle, `column` (k, j, i) voxels, higher if the body is, at half the planes, and at the column's mirror image:
+    what it says of one is minus what it says of the other, so that it can't prefer a side, and every volume teaches twice. Seeing the body whole, it
     stayed at chance: hardly any place tells, and those that do are small. Few planes tell, too: how much a place counts depends on what is seen there.
     """
 
-    def __init__(self, *, widths: Sequence[int] = (8, 16, 32, 64), column: tuple[int, int] = (32, 26)) -> None:
+    def __init__(self, *, widths: Sequence[int] = (8, 16, 32, 64), column: tuple[int, int, int] = (96, 32, 26)) -> None:
         super().__init__()
         self.column = column
         steps = zip((1, *widths[:-1]), widths, (1, *[2] * (len(widths) - 1)))
@@ -35,9 +35,9 @@ class Sides(nn.Module):
 
 
 def middle(dense: Tensor, column: Sequence[int]) -> Tensor:
-    """(B, 1, k, j, i) -> (B, 1, k, *column) round every body's centre of mass, an even number of planes; what lies outside is air."""
-    j, i = column
-    dense = F.pad(dense, (i, i, j, j, 0, dense.shape[2] % 2))
+    """(B, 1, k, j, i) -> a column (B, 1, ...) round every body's centre of mass, of all its planes, an even number; what lies outside is air."""
+    planes, (k, j, i) = dense.shape[2], column
+    dense = F.pad(dense, (i, i, j, j, 0, max(k, planes + planes % 2) - planes))
     return torch.stack([one[:, :, a:a + j, b:b + i] for one, a, b in zip(dense, _starts(dense.sum((2, 4)), j), _starts(dense.sum((2, 3)), i))])
 
 

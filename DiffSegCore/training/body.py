@@ -89,9 +89,9 @@ def train_body(recipe: BodyRecipe, sources: Sources, out: Path, fabric: Fabric, 
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         body = trained.network.body.eval()
-        body.sides.load_state_dict(sides.state_dict())
+        body.sides.load_state_dict(sides.network.sides.state_dict())
         scale_to_unit(body, _placed(body, cases.learn[::max(1, len(cases.learn) // MEASURED)], cases.organs, recipe))
-        card = _card(recipe, cases, trained, _placed(body, cases.check, cases.organs, recipe), str(fabric.device))
+        card = _card(recipe, cases, trained, sides.seconds, _placed(body, cases.check, cases.organs, recipe), str(fabric.device))
         save_model(Model(body.cpu(), architecture, recipe.preprocessing, (), recipe.window, card), path)
     return path
 
@@ -155,11 +155,11 @@ def _flipped(image: Tensor, flips: Tensor) -> Tensor:
     return torch.stack([one.flip([axis + 1 for axis in range(3) if flip[axis]]) for one, flip in zip(image, flips.tolist())])
 
 
-def _card(recipe: BodyRecipe, cases: Cases, trained: Trained, checked: Sequence[Placed], device: str) -> dict[str, Any]:
+def _card(recipe: BodyRecipe, cases: Cases, trained: Trained, before: float, checked: Sequence[Placed], device: str) -> dict[str, Any]:
     organs = {row.organ: {"n": row.n, "mm": round(row.mm, 1), "before_mm": round(row.before_mm, 1)} for row in spreads(checked)}
     return {"name": recipe.name, "title": recipe.title, **recipe.card,
             "validation": {"rank_correlation": round(min(each.rank_correlation for each in checked), 4),
                            "error_mm": round(float(np.mean([each.error_mm for each in checked])), 1), "centroid_spread": organs,
                            "sides_told": round(float((logits_of(trained.network.body.sides, cases.check) < 0).float().mean()), 3)},
-            "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2), "device": device,
+            "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round((before + trained.seconds) / 3600, 2), "device": device,
                          "cases": [len(cases.learn), len(cases.check)], "unlabelled": len(cases.others), "score": round(trained.score, 4)}}

@@ -16,9 +16,11 @@ from ..networks.sides import Sides
 from ..progress import Progress
 from .body_recipes import BodyRecipe
 from .body_views import Strengths, Views
-from .loop import Task, train
+from .loop import Task, Trained, train
 
 CALM = Strengths(rotation=6., cropped=0.)  # the views that coordinates learn from are so wild that often the body's middle isn't where the network looks
+
+LEAST = 1 / 3  # of the planes are left where some are cut off
 
 
 class Sight(NamedTuple):
@@ -29,7 +31,10 @@ class Sight(NamedTuple):
 
 
 class Sights(Views):
-    """Numbered views of patients or of their mirror images: a function of (seed, number) alone."""
+    """Numbered views of patients or of their mirror images, half of them cut off above or below: a function of (seed, number) alone.
+
+    Whoever always saw shoulders is as sure of a head alone, and as often wrong as right.
+    """
 
     def batch(self, first: int, count: int) -> Sight:
         """Views first .. first + count - 1, stacked."""
@@ -38,7 +43,13 @@ class Sights(Views):
     def _sight(self, number: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((self.seed, number))
         view = self._view(self.cases[random.integers(len(self.cases))], bool(random.random() < .5), random)
-        return view.image, view.mirrored
+        return self._cut_off(view.image, random), view.mirrored
+
+    def _cut_off(self, image: Tensor, random: np.random.Generator) -> Tensor:
+        """Half of the time air instead of some planes at either end."""
+        share = random.uniform(LEAST, 1) if random.random() < .5 else 1.
+        planes = np.arange(image.shape[1]) / image.shape[1] - random.uniform(0, 1 - share)
+        return image.where(torch.from_numpy((planes >= 0) & (planes <= share))[:, None, None], AIR)
 
 
 class SidesTraining(nn.Module):
@@ -53,14 +64,13 @@ class SidesTraining(nn.Module):
 
 
 def train_sides(recipe: BodyRecipe, learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, resume: bool,
-                progress: Progress) -> Sides:
-    """Trained by the recipe's `sides`, on the patients of the data set alone: volumes of other folders may show legs."""
+                progress: Progress) -> Trained:
+    """A trained `SidesTraining`, by the recipe's `sides`, on the patients of the data set alone: volumes of other folders may show legs."""
     out.mkdir(parents=True, exist_ok=True)
     sights = Sights(learn, recipe.window, threshold=recipe.preprocessing.body_threshold, strengths=CALM, pairs=1, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     task = Task(sights.batch, lambda network, batch: network(batch), lambda candidate: float((-logits_of(candidate.sides, check)).sigmoid().mean()))
-    trained = train(fabric, SidesTraining(Sides()), task, recipe.sides, out, resume=resume and (out / "last.ckpt").is_file(), progress=progress)
-    return trained.network.sides
+    return train(fabric, SidesTraining(Sides()), task, recipe.sides, out, resume=resume and (out / "last.ckpt").is_file(), progress=progress)
 
 
 @torch.no_grad()

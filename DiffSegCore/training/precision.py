@@ -20,11 +20,11 @@ class Autocast(MixedPrecision):
 def arithmetic(wished: str, device: str) -> dict[str, Any]:
     """Fabric's arguments for "fp32", "bf16" or "auto" on "cpu", "cuda", "mps" or "auto".
 
-    bf16 by itself where a GPU has it; on a Zen 5 core it takes .75 of fp32's time, on a Zen 3 one, which has no AVX-512, 200 times that.
+    bf16 by itself where a GPU has it; on CPUs without AVX-512 it takes a multiple of fp32's time.
     """
-    usable = device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if wished == "bf16" and not usable and torch.backends.cpu.get_cpu_capability() == "AVX2":
+    gpu = device in ("auto", "cuda") and torch.cuda.is_available()
+    if wished == "bf16" and not gpu and torch.backends.cpu.get_cpu_capability() == "AVX2":
         log.warning("This CPU has no AVX-512: with bf16 a step takes many times as long as with --precision fp32.")
-    if wished == "bf16" or wished == "auto" and usable:
-        return {"plugins": Autocast("bf16-mixed", "cuda" if usable else "cpu")}
+    if wished == "bf16" or wished == "auto" and gpu and torch.cuda.is_bf16_supported():
+        return {"plugins": Autocast("bf16-mixed", "cuda" if gpu else "cpu")}
     return {"precision": "32-true"}

@@ -25,8 +25,8 @@ from ..progress import Progress, silent
 from ..windows import importance
 from .probe_reading import Reading, Source
 
-TOGETHER = 4  # windows; one by one, a single thread takes eight times as long: torch leaves small convolutions of one image to its slowest code
-Read = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]  # image (1, 1, k, j, i), body (1, 3, k/4, ...) -> levels
+TOGETHER = 4  # windows: on a single thread torch leaves small convolutions of one image to its slowest code
+Read = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]  # image (B, 1, k, j, i), body (B, 3, k/4, ...) -> levels
 
 
 @dataclass(frozen=True)

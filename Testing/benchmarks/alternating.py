@@ -50,6 +50,9 @@ def train(args: argparse.Namespace) -> None:
         train_head(head, args.data, apart, fabric, resume=args.resume)
     if not (apart / "refiner" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
         train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric, resume=args.resume)
+    if args.control and not (apart / "control" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
+        train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "control", fabric,
+                      how=How(control=True), resume=args.resume)
     if not (turns / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
         train_refiner(recipe(2 * args.steps), Sources(args.data, cache=cache), turns, fabric, how=How(alternate=True), resume=args.resume)
 
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR")
     parser.add_argument("--steps", type=int, default=800, metavar="N", help="of each network")
     parser.add_argument("--cases", type=int, metavar="N", help="only the first N test cases")
+    parser.add_argument("--control", action="store_true", help="train the network without diffusion, too, for refiner_openkbp.py")
     parser.add_argument("--bf16", action="store_true", help="on a CPU that is fast with it")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()

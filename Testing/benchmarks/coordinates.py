@@ -25,6 +25,7 @@ from DiffSegCore.data.cache import GridCase, cached_cases
 from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.errors import BadInput
 from DiffSegCore.evaluation import aligned
+from DiffSegCore.geometry import Box
 from DiffSegCore.pictures_body import save_body_picture
 from DiffSegCore.registry import load_model
 from Testing.benchmarks.measure import Finding
@@ -33,6 +34,7 @@ from Testing.benchmarks.records import fingerprint, markdown as table, write
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "ct_hn_openkbp"
 WORDS = {"mirrored": "Right and left", "upside down": "upside down", "back to front": "turned over"}
 TURNS = {"mirrored": (2,), "upside down": (0,), "back to front": (1,), "lying on the face": (1, 2), "feet first": (0, 2)}  # axes K, J, I flipped
+HEAD = .6, 1.  # shares of a volume's planes, feet to head: what lies above the shoulders
 SEEN_AS = {"lying on the face": ("back to front", "mirrored"), "feet first": ("upside down", "mirrored")}
 
 
@@ -45,14 +47,19 @@ class Noticed:
     named: float
 
 
-def image_of(case: GridCase, flipped: Sequence[int] = ()) -> torch.Tensor:
-    """(1, K, J, I), flipped along some of K, J, I as a wrong header would."""
-    return torch.from_numpy(np.array(case.image, np.float32))[None].flip([axis + 1 for axis in flipped])
+def image_of(case: GridCase) -> torch.Tensor:
+    """(1, K, J, I) in model values."""
+    return torch.from_numpy(np.array(case.image, np.float32))[None]
 
 
-def doubts_of(mapper: CoordinateModel, cases: Sequence[GridCase], flipped: Sequence[int]) -> tuple[list[tuple[str, ...]], list[float]]:
-    """For each case the sentences about it and the probability that it is mirrored."""
-    maps = [mapper.map(image_of(case, flipped), case.geometry) for case in cases]
+def doubts_of(mapper: CoordinateModel, cases: Sequence[GridCase], flipped: Sequence[int], planes: tuple[float, float] = (0., 1.)) -> tuple[list[tuple[str, ...]], list[float]]:
+    """For each case the sentences about it and the probability that it is mirrored, where some of its planes are there alone, and then
+    flipped along some of K, J, I as a wrong header would."""
+    maps = []
+    for case in cases:
+        low, high = (round(share * case.geometry.shape[0]) for share in planes)
+        image, grid = image_of(case)[:, low:high].flip([axis + 1 for axis in flipped]), case.geometry.crop(Box((low, 0, 0), (high, *case.geometry.shape[1:])))
+        maps.append(mapper.map(image, grid))
     return [orientation_doubts(found) for found in maps], [found.turned[0] for found in maps]
 
 
@@ -71,6 +78,8 @@ def orientation(mapper: CoordinateModel, cases: Sequence[GridCase]) -> tuple[dic
         doubts, probability = doubts_of(mapper, cases, flipped)
         table[name] = noticed(doubts, SEEN_AS.get(name, (name,)))
         mirrored = probability if name == "mirrored" else mirrored
+    for name, flipped in (("heads alone, as they are", ()), ("heads alone, mirrored", TURNS["mirrored"])):
+        table[name] = noticed(doubts_of(mapper, cases, flipped, HEAD)[0], ("mirrored",))
     return table, float(np.mean(np.greater.outer(mirrored, straight) + .5 * np.equal.outer(mirrored, straight)))
 
 
@@ -82,12 +91,13 @@ def report(patients: Sequence[Placed], turned: Mapping[str, Noticed], told_apart
     rows = [("organ", "n", "spread mm", "before mm", "u R", "u A", "u S"),
             *((row.organ, str(row.n), f"{row.mm:.1f}", f"{row.before_mm:.1f}", *(f"{value:.4f}" for value in row.units)) for row in organs)]
     turns = [("volumes", "n", "doubted", "for the right reason"),
-             *((name, str(row.volumes), f"{row.doubted:.0%}", "" if name == "as they are" else f"{row.named:.0%}") for name, row in turned.items())]
+             *((name, str(row.volumes), f"{row.doubted:.0%}", "" if "as they are" in name else f"{row.named:.0%}") for name, row in turned.items())]
     findings = [Finding("least Spearman of u_z with z in a volume", min(correlation.values()), least=.98),
                 *(Finding(f"spread of {row.organ}, mm", row.mm, most=25) for row in organs),
                 Finding("upside-down volumes noticed", turned["upside down"].doubted, least=.95),
                 Finding("mirrored volumes noticed", turned["mirrored"].named, least=.8),
                 Finding("of volumes as they are, doubted", turned["as they are"].doubted, most=.05),
+                Finding("of heads alone as they are, doubted", turned["heads alone, as they are"].doubted, most=.05),
                 Finding("chance to rank a mirrored volume above a right one", told_apart)]
     return "\n\n".join([*(aligned(table) for table in (volumes, rows, turns)), "\n".join(map(str, findings))])
 
@@ -132,7 +142,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     correlation, error = found["rank_correlation"], found["error_mm"]
     organs = [("organ", "n", "spread mm", "before mm"), *((row["organ"], str(row["n"]), f"{row['mm']:.1f}", f"{row['before_mm']:.1f}") for row in found["spreads"])]
     turns = [("volumes", "n", "doubted", "for the right reason"),
-             *((name, str(row["volumes"]), f"{row['doubted']:.0%}", "" if name == "as they are" else f"{row['named']:.0%}") for name, row in found["turned_over"].items())]
+             *((name, str(row["volumes"]), f"{row['doubted']:.0%}", "" if "as they are" in name else f"{row['named']:.0%}") for name, row in found["turned_over"].items())]
     return "\n\n".join([
         f"{found['cases']} cases of {found['data']} ({found['split']}). Along the body coordinates rise: Spearman's correlation with z is {correlation['least']:.4f} or more "
         f"(median {correlation['median']:.4f}). They lay a patient over the others to {error['median']:.1f} mm (median; at most {error['most']:.1f}).",

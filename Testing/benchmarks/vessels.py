@@ -5,7 +5,8 @@
     python Testing/benchmarks/vessels.py predict vessels/refiner --model runs/vessels/head/pictures.safetensors -o runs/vessels/priors
     diffseg train refiner --recipe vessels-2d --data vessels/refiner --priors runs/vessels/priors -o runs/vessels/refiner
     python Testing/benchmarks/vessels.py score vessels/refiner/test --head runs/vessels/head/pictures.safetensors \\
-        --refiner runs/vessels/refiner/vessels-2d.safetensors [--control FILE]
+        --refiner runs/vessels/refiner/vessels-2d.safetensors [--control FILE] [--binary FILE] [-o vessels.json]
+    python Testing/benchmarks/vessels.py table vessels.json
 
 The segmentor learns from other pictures than the refiner, so that the refiner's priors are wrong as they will be later.
 clDice (Shit et al., arXiv 2003.07311): harmonic mean of the shares of each mask's centre lines that lie in the other mask.
@@ -14,6 +15,7 @@ Thin-vessel recall: share of the true vessels of at most THIN pixels across that
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +26,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 import numpy as np
 from scipy import ndimage
 
+from Testing.benchmarks.records import write
+
 SIZE = 160
 THIN = 2.5  # pixels across
 TRUNKS = (3, 6)
+REFINERS = ("refiner", "control", "binary")
 FADING = .55  # of a vessel's contrast that its thinnest branches keep
 
 
@@ -142,26 +147,35 @@ def predict(data: Path, model: str, out: Path) -> None:
         np.savez_compressed(out / f"{path.stem}.npz", probabilities=chances.astype(np.float32))
 
 
-def score(test: Path, head: str, refiners: dict[str, str], steps: int, samples: int) -> str:
-    """A table: the segmentor, and each refiner on its chances; with Wilcoxon's signed-rank p against the segmentor."""
+def score(test: Path, head: str, refiners: dict[str, str], steps: int, samples: int) -> dict:
+    """A record: scores of each picture by the segmentor, and by each refiner on its chances."""
     import torch
-    from scipy.stats import wilcoxon
 
     from DiffSegCore.data.images2d import read_picture
-    from DiffSegCore.evaluation import aligned
     from DiffSegCore.preprocess import to_model_grid
     from DiffSegCore.refining import refine_volume
     from DiffSegCore.registry import load_model
 
     pictures, models = sorted((test / "images").iterdir()), {name: load_model(file) for name, file in refiners.items()}
-    found: dict[str, list[dict[str, float]]] = {}
+    found: dict[str, list[dict[str, float]]] = {"segmentor": [], **{name: [] for name in models}}
     for path, chances in zip(pictures, chances_of(head, pictures)):
         truth, prior = retina(int(path.stem.split("_")[1])), torch.from_numpy(chances)[1:]
-        found.setdefault("segmentor", []).append(scores(chances[1, 0] > .5, truth))
+        found["segmentor"].append(scores(chances[1, 0] > .5, truth))
         for name, model in models.items():
             image, _ = to_model_grid(read_picture(path), model.preprocessing)
             refined = refine_volume(model, image, prior, steps=steps, samples=samples)
-            found.setdefault(name, []).append(scores(refined.labels[0].numpy() > 0, truth))
+            found[name].append(scores(refined.labels[0].numpy() > 0, truth))
+    return {"pictures": [path.stem for path in pictures], "steps": steps, "samples": samples, "scores": found,
+            "parameters": {name: sum(p.numel() for p in model.network.parameters()) for name, model in models.items()}}
+
+
+def table(record: dict) -> str:
+    """Means over pictures, with Wilcoxon's signed-rank p against the segmentor."""
+    from scipy.stats import wilcoxon
+
+    from DiffSegCore.evaluation import aligned
+
+    found = record["scores"]
     rows = [("", *(f"{what} (p)" for what in found["segmentor"][0]))]
     for name, each in found.items():
         cells = []
@@ -170,13 +184,13 @@ def score(test: Path, head: str, refiners: dict[str, str], steps: int, samples: 
             p = "" if name == "segmentor" or values == own else f" ({wilcoxon(values, own).pvalue:.1g})"
             cells.append(f"{np.mean(values):.3f}{p}")
         rows.append((name, *cells))
-    return f"{len(pictures)} pictures, {steps} steps, {samples} samples\n{aligned(rows)}"
+    return f"{len(record['pictures'])} pictures, {record['steps']} steps, {record['samples']} samples\n{aligned(rows)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    making, predicting, scoring = (commands.add_parser(name) for name in ("make", "predict", "score"))
+    making, predicting, scoring, showing = (commands.add_parser(name) for name in ("make", "predict", "score", "table"))
     making.add_argument("out", type=Path)
     for name, count in (("train", 40), ("priors", 40), ("validation", 8), ("test", 20)):
         making.add_argument(f"--{name}", type=int, default=count, metavar="N")
@@ -185,18 +199,24 @@ def main() -> None:
     predicting.add_argument("-o", "--out", type=Path, required=True)
     scoring.add_argument("test", type=Path)
     scoring.add_argument("--head", required=True)
-    scoring.add_argument("--refiner", required=True)
-    scoring.add_argument("--control")
+    for name in REFINERS:
+        scoring.add_argument(f"--{name}", required=name == "refiner", metavar="FILE")
     scoring.add_argument("--steps", type=int, default=4)
     scoring.add_argument("--samples", type=int, default=8)
+    scoring.add_argument("-o", "--out", type=Path, metavar="FILE.json", help="keep the record")
+    showing.add_argument("record", type=Path, metavar="FILE.json")
     args = parser.parse_args()
     if args.command == "make":
         make(args.out, {name: getattr(args, name) for name in ("train", "priors", "validation", "test")})
     elif args.command == "predict":
         predict(args.data, args.model, args.out)
+    elif args.command == "score":
+        record = score(args.test, args.head, {name: file for name in REFINERS if (file := getattr(args, name))}, args.steps, args.samples)
+        if args.out:
+            write(args.out, record)
+        print(table(record))
     else:
-        models = {"refiner": args.refiner, **({"control": args.control} if args.control else {})}
-        print(score(args.test, args.head, models, args.steps, args.samples))
+        print(table(json.loads(args.record.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":

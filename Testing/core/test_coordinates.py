@@ -43,9 +43,9 @@ def grid(shape=(40, 44, 48)) -> Geometry:
     return Geometry(shape, matrix)
 
 
-def straight_map(signs=(1, 1, 1), turned=(0., 0., 0.), order=(0, 1, 2)) -> CoordinateMap:
+def straight_map(signs=(1, 1, 1), turned=(0., 0., 0.), order=(0, 1, 2), planes=40) -> CoordinateMap:
     """u = S x along the axes, turned over or exchanged as wished."""
-    coarse = coarse_grid(grid())
+    coarse = coarse_grid(grid((planes, 44, 48)))
     ras = coarse.to_ras(np.stack(np.meshgrid(*map(np.arange, coarse.shape), indexing="ij"), -1))
     u = torch.from_numpy((ras[..., order] * S * signs).astype(np.float32)).movedim(-1, 0)
     return CoordinateMap(u, coarse, torch.ones(coarse.shape, dtype=torch.bool), 1., turned)
@@ -132,8 +132,10 @@ def test_a_model_of_coordinates_segments_nothing(model):
     (straight_map(order=(0, 2, 1)), ["does not follow the A axis", "does not follow the S axis"]),
     (straight_map(), []),
     (straight_map(turned=(.5, .5, .5)), []),
-    (straight_map(turned=(.7, .1, .1)), []),
-], ids=["k", "j", "j and k", "i", "k by opinion", "j for k", "right", "undecided", "hardly mirrored"])
+    (straight_map(turned=(.8, .1, .1)), []),
+    (straight_map(turned=(.1, .1, .8), planes=80), ["upside down"]),
+    (straight_map(turned=(.1, .1, .8)), []),
+], ids=["k", "j", "j and k", "i", "k by opinion", "j for k", "right", "undecided", "hardly mirrored", "tall", "short"])
 def test_a_volume_turned_against_its_header_is_doubted(found, words):
     doubts = orientation_doubts(found)
     assert len(doubts) == len(words) and all(word in doubt for word, doubt in zip(words, doubts)), doubts

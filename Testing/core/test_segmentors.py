@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toys import toy_ct, toy_model
@@ -42,6 +43,7 @@ def warnings(home: Path) -> str:
 
 def test_coordinates_that_a_model_names_are_asked_how_the_patient_lies(home, monkeypatch):
     coordinates(home)
+    monkeypatch.setattr("DiffSegCore.coordinates.straight_fit", lambda ras, u: (np.eye(3), np.ones(3)))  # as a trained one would have it
     assert MIRRORED not in warnings(home)
     monkeypatch.setattr("DiffSegCore.networks.coordinates.Sides.forward", everybody)
     assert MIRRORED in warnings(home)
