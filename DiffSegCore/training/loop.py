@@ -83,7 +83,7 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
         loss = task.loss(network, batch)
         optimiser.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(network, optimiser, max_norm=budget.clip)
+        _clip(fabric, network, optimiser, budget, step)
         optimiser.step()
         averaged.update_parameters(network.module)
         state.update(step=step + 1, seconds=time.monotonic() - began)
@@ -93,6 +93,13 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
     best = hollow(averaged)
     best.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True), assign=True)
     return Trained(best.module, state["best"], state["seconds"])
+
+
+def _clip(fabric: Fabric, network: nn.Module, optimiser: torch.optim.Optimizer, budget: Budget, step: int) -> None:
+    norm = fabric.clip_gradients(network, optimiser, max_norm=budget.clip, error_if_nonfinite=False)
+    if not torch.isfinite(norm):
+        raise BadInput(f"In step {step + 1} the gradients are no finite numbers, so nothing can be learnt from it; try --precision fp32 or a lower learning rate, "
+                       "and --resume to go on from the last checkpoint.")
 
 
 def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:

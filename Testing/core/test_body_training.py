@@ -154,6 +154,7 @@ def test_a_picture_shows_every_patient_and_organ(model_file, tmp_path):
     assert (tmp_path / "body.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_bf16_rounds_no_millimetres(data, tmp_path):
+def test_bf16_rounds_no_millimetres(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, window=(48, 48, 48)))  # torch's bf16 fails at images of two voxels
     plain, quick = (load_model_file(train(data, tmp_path / name, "--precision", name, steps=2)).card["validation"]["error_mm"] for name in ("fp32", "bf16"))
     assert quick == pytest.approx(plain, rel=.05)

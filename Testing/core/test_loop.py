@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,14 @@ def test_the_best_scored_weights_are_returned_not_the_last(tmp_path):
         seen.append(network.weight.detach().clone())
         return next(scores)
     assert torch.equal(run(tmp_path, a_task(score)).network.weight, seen[1])
+
+
+def test_gradients_that_are_no_numbers_end_a_training_with_a_sentence_and_its_last_checkpoint(tmp_path):
+    step = count(1)
+    task = replace(a_task(), loss=lambda network, points: network(points).mean() * (float("nan") if next(step) == 6 else 1))
+    with pytest.raises(BadInput, match="In step 6 the gradients.*--resume"):
+        run(tmp_path, task)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["step"] == 4
 
 
 def test_resuming_nothing_says_so(tmp_path):
