@@ -60,7 +60,7 @@ train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdom
   --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example
 train-body-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp" --unlabelled $(foreach set,ct_lesion_sts ct_abdomen/ts_dicom_slab tests_small/acil_ct64,"$(DATA)/$(set)") \
   --leave-out 'STS_02[89]' 'STS_03?'
-RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt),--resume)
+RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt $(RUNS)/$*/sides/last.ckpt),--resume)
 
 $(TRAINED:%=train-%): train-%: $(VENV)/.installed-train
 	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data")

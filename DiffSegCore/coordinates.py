@@ -17,12 +17,13 @@ from .linear import taps
 from .model import Model
 from .networks.coordinates import MIDDLE, STRIDE, BodyCoordinates
 from .preprocess import Preprocessing, body_box
+from .progress import Progress, silent
 from .segmenter import usable_device
 from .windows import importance, plan_windows
 
 SURELY = .85, .6, .6  # probabilities from which on a turned axis R, A, S is worth a word; Testing/benchmarks/coordinates.py counts what they notice and what they cost
 SHORT = 170.          # mm of body along S below which a head, seen alone, says little about up and down:
-SURER = .85, .6, .9   # ... there it takes more; no training case's head alone reaches that
+SURER = .85, .6, .9   # ... there it takes more
 STRAIGHT = .5         # share of u's variance along an axis that a straight line has to explain
 RIGID = .5            # weight of a rigid body's coordinates against those that were read
 ENOUGH = 32           # coarse voxels of body that a line can be laid through
@@ -73,9 +74,9 @@ class CoordinateModel:
         self.model, self.device = model, usable_device(device)
         self._network = model.network.to(self.device).eval()
 
-    def map(self, image: Tensor, geometry: Geometry) -> CoordinateMap:
+    def map(self, image: Tensor, geometry: Geometry, progress: Progress = silent) -> CoordinateMap:
         """Coordinates of a whole volume in model values (1, K, J, I) on its model grid."""
-        return coordinate_map(self._network, image, geometry, self.model.preprocessing, self.model.window)
+        return coordinate_map(self._network, image, geometry, self.model.preprocessing, self.model.window, progress)
 
     def coarse(self, image: Tensor) -> Tensor:
         """u (3, ceil(K/4), ceil(J/4), ceil(I/4)) float32 of a whole volume in model values (1, K, J, I)."""
@@ -88,11 +89,11 @@ class CoordinateModel:
 
 
 def coordinate_map(network: BodyCoordinates, image: Tensor, geometry: Geometry, preprocessing: Preprocessing,
-                   window: Sequence[int]) -> CoordinateMap:
+                   window: Sequence[int], progress: Progress = silent) -> CoordinateMap:
     """Read inside the body box, so that the air round a patient changes nothing; image (1, K, J, I) on `geometry`; window (k, j, i): as trained."""
     box = body_box(image, preprocessing.body_threshold)
     box = Box.whole(geometry.shape) if box.is_empty else box
-    found = _read(network, image[(slice(None), *box.slices)].float(), preprocessing, window)
+    found = _read(network, image[(slice(None), *box.slices)].float(), preprocessing, window, progress)
     return CoordinateMap(found.u, coarse_grid(geometry.crop(box)), found.dense > .5, math.exp(found.log_scale), tuple(found.turned.sigmoid().tolist()))
 
 
@@ -106,7 +107,7 @@ class _Read(NamedTuple):
 
 
 @torch.no_grad()
-def _read(network: BodyCoordinates, image: Tensor, preprocessing: Preprocessing, window: Sequence[int]) -> _Read:
+def _read(network: BodyCoordinates, image: Tensor, preprocessing: Preprocessing, window: Sequence[int], progress: Progress = silent) -> _Read:
     """Window by window, averaged where they overlap: in more than a training view shows at once, bodies come out too short.
 
     What each place looks like is one witness of where it lies, that millimetres are millimetres another: the mean of both.
@@ -115,7 +116,9 @@ def _read(network: BodyCoordinates, image: Tensor, preprocessing: Preprocessing,
     image = F.pad(image, [side for size in reversed(image.shape[1:]) for side in (0, -size % STRIDE)], value=preprocessing.intensity_knots[0][1])
     dense = F.avg_pool3d((image > preprocessing.body_threshold).float(), STRIDE)[0]
     sums, weights, judged = torch.zeros(3, *shape), torch.zeros(shape), []
-    for box in plan_windows(Box.whole(shape), [min(n, side // STRIDE) for n, side in zip(shape, window)], shape):
+    windows = plan_windows(Box.whole(shape), [min(n, side // STRIDE) for n, side in zip(shape, window)], shape)
+    for number, box in enumerate(windows):
+        progress(number / len(windows), "Looking how the patient lies")
         seen = tuple(slice(a * STRIDE, b * STRIDE) for a, b in zip(box.start, box.stop))
         part = image[(None, slice(None), *seen)].to(network.low.device)
         (u, log_scale), weight = network(part), importance(box.shape)
@@ -154,7 +157,7 @@ def orientation_doubts(found: CoordinateMap) -> tuple[str, ...]:
     """Sentences about a volume whose anatomy runs against its header; none where all is well.
 
     The network says which axes look turned over. Besides, u has to rise along R, A and S over the patient's voxels, as a straight
-    line would, which it does not where axes are exchanged. In a head alone right and left are not told, nor up and down.
+    line would, which it does not where axes are exchanged. In a head alone right and left, up and down are told only where there is little doubt.
     """
     return tuple(_doubts(found))
 

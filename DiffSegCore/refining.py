@@ -25,11 +25,10 @@ from .networks import Context, OrganNetwork, Refiner
 from .progress import Progress, silent
 from .refiner_card import RefinerCard
 from .regions import doubtful, spanned, windows_over
-from .windows import cut, importance
+from .windows import cut, importance, together
 
 log = logging.getLogger(__name__)
 SURE = 1e-4  # no segmentor is believed more nearly than this: what a prior forbids, no network corrects
-TOGETHER = 4  # windows: on CPUs torch leaves small convolutions of a single image to its slowest code
 KEPT_BYTES = 3e9  # contexts beyond this are computed anew at every step: slower, but memory stays bounded
 KERNELS = ("exact", "plug-in", "redraw")
 
@@ -122,7 +121,8 @@ class Views:
         self.segmentor = network.encoder if isinstance(network, OrganNetwork) else None
         self.flat = self.refiner.encoder.stem.weight.ndim == 4  # 2D: windows of one plane
         self.image, self.prior, self.device = image, prior, device
-        self.groups = [windows[n:n + TOGETHER] for n in range(0, len(windows), TOGETHER)]
+        self.together = together(device)
+        self.groups = [windows[n:n + self.together] for n in range(0, len(windows), self.together)]
         self.count, self.told = len(self.groups), lambda: None
         self.weight = importance(windows[0].shape)
         self.weights = torch.zeros(image.shape[1:])
@@ -135,8 +135,9 @@ class Views:
         result = torch.zeros_like(self.prior)
         seen = torch.zeros_like(self.prior) if mask is None else self.one_hot(mask)[0]
         for number, group in enumerate(self.groups):
-            level = torch.full((len(group),), keep, dtype=torch.float32, device=self.device)
-            found = self.refiner.step(self._context(number, group), self._input(seen, group), level).float().cpu()
+            context = self._context(number, group)
+            level = torch.full((len(context.prior),), keep, dtype=torch.float32, device=self.device)
+            found = self.refiner.step(context, self._input(seen, group), level).float().cpu()
             for each, part in zip(group, found):
                 result[(slice(None), *each.slices)] += self.weight * (part[:, None] if self.flat else part)
             self.told()
@@ -160,7 +161,8 @@ class Views:
         return context
 
     def _input(self, whole: Tensor, group: Sequence[Box]) -> Tensor:
-        """(channels, K, J, I) -> a batch of windows for the network, in its memory layout."""
+        """(channels, K, J, I) -> a batch of windows for the network, in its memory layout; where several are looked at at once, a lone one is there twice."""
+        group = [*group, *group] if len(group) == 1 < self.together else group
         parts = torch.stack([whole[(slice(None), *each.slices)] for each in group]).to(self.device)
         return parts[:, :, 0].contiguous(memory_format=torch.channels_last) if self.flat else parts.contiguous(memory_format=torch.channels_last_3d)
 

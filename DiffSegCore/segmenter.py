@@ -26,7 +26,7 @@ from .volume import LabelMap, Volume
 from .windows import by_planes, in_pairs, plan_windows, stitch
 
 log = logging.getLogger(__name__)
-Orientation = Callable[[Tensor, Geometry], "tuple[str, ...]"]  # an image (1, K, J, I) on its model grid -> sentences about how the patient lies
+Orientation = Callable[[Tensor, Geometry, Progress], "tuple[str, ...]"]  # an image (1, K, J, I) on its model grid -> sentences about how the patient lies
 SURE = 10.0  # logit of background outside the searched box, minus that of every organ
 
 
@@ -45,7 +45,7 @@ class Segmenter:
     """A model on a device ("auto": CUDA, then Apple's MPS, then the CPU), ready for any number of volumes."""
 
     def __init__(self, model: Model, device: str | torch.device = "auto", *, overlap: float = 0.5, refine: bool = True,
-                 orientation: Orientation = lambda image, grid: ()) -> None:
+                 orientation: Orientation = lambda image, grid, progress: ()) -> None:
         """refine: let the refiner that the model may carry better the head's answer, if its card says that it does. orientation: who is
         asked whether the patient lies as the header says."""
         if not 0 <= overlap < 1:
@@ -71,11 +71,11 @@ class Segmenter:
         image, grid = to_model_grid(volume, self.model.preprocessing, part(progress, 0, 0.1))
         body = Box.whole(grid.shape) if self.model.flat else body_box(image, self.model.preprocessing.body_threshold)
         warnings = concerns(volume, image, body, self.model.preprocessing, self.model.card)
-        warnings += () if body.is_empty else self.orientation(image, grid)
+        warnings += () if body.is_empty else self.orientation(image, grid, part(progress, 0.1, 0.15))
         search = Box.whole(grid.shape) if body.is_empty else body
         if box is not None:
             search = on_grid(box, volume.geometry, grid)
-        logits, shortage = self._logits(image, search, part(progress, 0.1, 0.4 if self.refines else 0.85))
+        logits, shortage = self._logits(image, search, part(progress, 0.15, 0.4 if self.refines else 0.85))
         if self.refines:
             self._refine(image, logits, search, part(progress, 0.4, 0.85))
         logits = without_specks(logits, self.model.card.get("smallest_piece", 0))

@@ -45,4 +45,4 @@ def _asked(model: Model, device: str | torch.device) -> dict[str, Orientation]:
     if mapper.model.preprocessing != model.preprocessing:
         log.warning("the coordinates %r are made on another grid than %r reads, so nobody looks at how the patient lies", name, model.card.get("name"))
         return {}
-    return {"orientation": lambda image, grid: orientation_doubts(mapper.map(image, grid))}
+    return {"orientation": lambda image, grid, progress: orientation_doubts(mapper.map(image, grid, progress))}

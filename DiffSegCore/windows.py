@@ -41,6 +41,11 @@ def by_planes(network: Callable[[Tensor], Tensor], window: Sequence[int]) -> Cal
     return network if window[0] > 1 else lambda image: network(image[:, :, 0])[:, :, None]
 
 
+def together(device: torch.device | str) -> int:
+    """How many windows to look at at once: on CPUs torch leaves small convolutions of a single image to its slowest code."""
+    return 4 if torch.device(device).type == "cpu" else 1
+
+
 def in_pairs(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The network, shown a lone image twice: on CPUs torch leaves small convolutions of a single image to its slowest code, and to other
     roundings than those of two, so that labels would depend on how windows happen to be counted.

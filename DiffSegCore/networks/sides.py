@@ -14,8 +14,8 @@ class Sides(nn.Module):
     """Density (B, 1, k, j, i), zero for air, head up and front forward -> logits (B,) that R runs the wrong way.
 
     It looks at a column round the body's middle, `column` (k, j, i) voxels, higher if the body is, at half the planes, and at the column's mirror image:
-    what it says of one is minus what it says of the other, so that it can't prefer a side, and every volume teaches twice. Seeing the body whole, it
-    stayed at chance: hardly any place tells, and those that do are small. Few planes tell, too: how much a place counts depends on what is seen there.
+    what it says of one is minus what it says of the other, so that it can't prefer a side, and every volume teaches twice. Hardly any
+    place tells, and those that do are small: how much a plane counts depends on what is seen there.
     """
 
     def __init__(self, *, widths: Sequence[int] = (8, 16, 32, 64), column: tuple[int, int, int] = (96, 32, 26)) -> None:

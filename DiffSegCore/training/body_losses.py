@@ -78,7 +78,7 @@ def scale_loss(log_scale: Tensor, views: View) -> Tensor:
 
 
 def turned_loss(logits: Tensor, views: View) -> Tensor:
-    """Cross-entropy of telling whether A and S run the wrong way in the flipped view, R or not; logits (B, 2, 2). (B,)"""
+    """Cross-entropy of telling whether A and S run the wrong way in the flipped view, whatever becomes of R; logits (B, 2, 2). (B,)"""
     upside_down, back_to_front, _ = views.flips.unbind(-1)  # K, J, I
     return F.binary_cross_entropy_with_logits(logits, torch.stack([back_to_front, upside_down], -1).float(), reduction="none").mean((1, 2))
 

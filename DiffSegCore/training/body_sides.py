@@ -70,7 +70,8 @@ def train_sides(recipe: BodyRecipe, learn: Sequence[GridCase], check: Sequence[G
     sights = Sights(learn, recipe.window, threshold=recipe.preprocessing.body_threshold, strengths=CALM, pairs=1, seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     task = Task(sights.batch, lambda network, batch: network(batch), lambda candidate: float((-logits_of(candidate.sides, check)).sigmoid().mean()))
-    return train(fabric, SidesTraining(Sides()), task, recipe.sides, out, resume=resume and (out / "last.ckpt").is_file(), progress=progress)
+    return train(fabric, SidesTraining(Sides()), task, recipe.sides, out, resume=resume and (out / "last.ckpt").is_file(), progress=progress,
+                 logged="sides: ")
 
 
 @torch.no_grad()

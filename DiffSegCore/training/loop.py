@@ -65,8 +65,8 @@ def learning_rate(step: int, budget: Budget) -> float:
 
 
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
-          progress: Progress = silent) -> Trained:
-    """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt."""
+          progress: Progress = silent, logged: str = "") -> Trained:
+    """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt. `logged` stands before its curves' names."""
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging))
     network = fabric.setup_module(network)
     split_alike(averaged.module, network.module)
@@ -87,9 +87,9 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
         optimiser.step()
         averaged.update_parameters(network.module)
         state.update(step=step + 1, seconds=time.monotonic() - began)
-        _report(fabric, state, budget, loss, progress)
+        _report(fabric, state, budget, loss, progress, logged)
         if (step + 1) % budget.validate_every == 0 or step + 1 == budget.steps:
-            _validate(fabric, task, state, folder)
+            _validate(fabric, task, state, folder, logged)
     best = hollow(averaged)
     best.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True), assign=True)
     return Trained(best.module, state["best"], state["seconds"])
@@ -98,22 +98,22 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
 def _clip(fabric: Fabric, network: nn.Module, optimiser: torch.optim.Optimizer, budget: Budget, step: int) -> None:
     norm = fabric.clip_gradients(network, optimiser, max_norm=budget.clip, error_if_nonfinite=False)
     if not torch.isfinite(norm):
-        raise BadInput(f"In step {step + 1} the gradients are no finite numbers, so nothing can be learnt from it; try --precision fp32 or a lower learning rate, "
-                       "and --resume to go on from the last checkpoint.")
+        raise BadInput(f"In step {step + 1} the gradients are no finite numbers, so nothing can be learnt from it. With bf16, try --precision fp32, together "
+                       "with --resume where there is a checkpoint; otherwise give the recipe a lower learning rate.")
 
 
-def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress) -> None:
+def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor, progress: Progress, logged: str) -> None:
     step = state["step"]
     if step % budget.log_every == 0:
-        fabric.log_dict({"loss": fabric.all_reduce(loss.detach()).item(), "learning rate": learning_rate(step - 1, budget)}, step)
+        fabric.log_dict({f"{logged}loss": fabric.all_reduce(loss.detach()).item(), f"{logged}learning rate": learning_rate(step - 1, budget)}, step)
     progress(step / budget.steps, f"step {step} of {budget.steps}, loss {loss.item():.3f}, best score {max(state['best'], 0):.3f}")
 
 
-def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path) -> None:
+def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path, logged: str) -> None:
     """Score the averaged weights on the first process, keep them if they are the best so far, and checkpoint everything."""
     averaged = whole(state["averaged"])
     score = fabric.broadcast(task.score(averaged.module) if fabric.is_global_zero else 0.)
-    fabric.log("validation score", score, state["step"])
+    fabric.log(f"{logged}validation score", score, state["step"])
     if fabric.is_global_zero:
         log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
     if score > state["best"]:

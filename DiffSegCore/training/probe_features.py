@@ -22,10 +22,9 @@ from ..data.patches import AIR
 from ..files import atomic
 from ..networks.coordinates import STRIDE as BODY_STRIDE
 from ..progress import Progress, silent
-from ..windows import importance
+from ..windows import importance, together
 from .probe_reading import Reading, Source
 
-TOGETHER = 4  # windows: on a single thread torch leaves small convolutions of one image to its slowest code
 Read = Callable[[Tensor, "Tensor | None"], Sequence[Tensor]]  # image (B, 1, k, j, i), body (B, 3, k/4, ...) -> levels
 
 
@@ -84,7 +83,7 @@ def averaged(read: Read, image: Tensor, body: np.ndarray | None, windows: Window
     image = _grown(image, shape, AIR)
     coordinates = None if body is None else _grown(torch.from_numpy(np.array(body, np.float32)), [n // BODY_STRIDE for n in shape], float("nan"))
     sums: list[Tensor] = []
-    for starts in _in_batches(windows.starts(shape)):
+    for starts in _in_batches(windows.starts(shape), together(device)):
         told = None if coordinates is None else torch.stack([_cut(coordinates, start, windows.size, BODY_STRIDE) for start in starts]).to(device)
         seen = torch.stack([_cut(image, start, windows.size, 1) for start in starts]).to(device, memory_format=torch.channels_last_3d)
         levels = read(seen, told)
@@ -129,8 +128,8 @@ def _cut(volume: Tensor, start: Sequence[int], size: Sequence[int], stride: int)
     return volume[(slice(None), *(slice(a // stride, (a + n) // stride) for a, n in zip(start, size)))]
 
 
-def _in_batches(starts: Iterator[tuple[int, int, int]]) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    while some := tuple(islice(starts, TOGETHER)):
+def _in_batches(starts: Iterator[tuple[int, int, int]], size: int) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    while some := tuple(islice(starts, size)):
         yield some
 
 

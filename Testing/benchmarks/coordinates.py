@@ -40,7 +40,7 @@ SEEN_AS = {"lying on the face": ("back to front", "mirrored"), "feet first": ("u
 
 @dataclass(frozen=True)
 class Noticed:
-    """Of `volumes`: doubted at all when turned over; doubted for every right reason; and mirrored on the better side of chance."""
+    """Of `volumes`: doubted at all when turned over; doubted for every right reason."""
 
     volumes: int
     doubted: float
@@ -78,8 +78,8 @@ def orientation(mapper: CoordinateModel, cases: Sequence[GridCase]) -> tuple[dic
         doubts, probability = doubts_of(mapper, cases, flipped)
         table[name] = noticed(doubts, SEEN_AS.get(name, (name,)))
         mirrored = probability if name == "mirrored" else mirrored
-    for name, flipped in (("heads alone, as they are", ()), ("heads alone, mirrored", TURNS["mirrored"])):
-        table[name] = noticed(doubts_of(mapper, cases, flipped, HEAD)[0], ("mirrored",))
+    for name, flipped, reasons in (("as they are", (), ()), ("mirrored", TURNS["mirrored"], ("mirrored",)), ("upside down", TURNS["upside down"], ("upside down",))):
+        table[f"heads alone, {name}"] = noticed(doubts_of(mapper, cases, flipped, HEAD)[0], reasons)
     return table, float(np.mean(np.greater.outer(mirrored, straight) + .5 * np.equal.outer(mirrored, straight)))
 
 

@@ -22,13 +22,14 @@ from DiffSegCore.pictures import save_picture
 from DiffSegCore.reading import read_volume
 from DiffSegCore.regions import doubtful
 from DiffSegCore.segmenter import Prediction, Segmenter
+from DiffSegCore.segmentors import open_segmenter
 from DiffSegCore.volume import LabelMap
 
 from .bundled import arguments, ending, organ_models, say
 from .evaluation_table import markdown, summary
 from .held_out import Case, cases_of, held_out
 from .measure import machine
-from .records import Record, fingerprint, kept, records_in, write
+from .records import Record, asked_mark, fingerprint, kept, records_in, write
 from .refiner_judging import Truth, calibrated
 
 
@@ -74,13 +75,13 @@ def pictures(case: Case, segmenter: Segmenter, note: str, out: Path) -> Record:
 def main() -> None:
     args = arguments(__doc__).parse_args()
     for name, model in organ_models(args.model):
-        about, out, mark, segmenter = held_out(name), args.out / name, fingerprint(model), Segmenter(model)
+        about, out, mark, segmenter = held_out(name), args.out / name, asked_mark(model), open_segmenter(args.model or name)
         cases = {case.name: case for case in cases_of(about.sources, args.data, args.cases)}
         for case in cases.values():
             kept(out / "cases" / f"{case.name}.json", mark, lambda: measured(case, segmenter))
         records = records_in(out / "cases", mark)
         found = {"name": name, "title": about.title, "split": about.split, **summary(records)}
-        write(out / "evaluation.json", {"model": mark, **found})
+        write(out / "evaluation.json", {"model": fingerprint(model), **found})
         (out / "evaluation.md").write_text(markdown(found), encoding="utf-8")
         if (worst := found["worst_case"]) in cases:
             note = f"{name}, the worst of {len(records)} cases: mean Dice {found['worst_dice']:.3f}"

@@ -10,6 +10,7 @@ import torch
 
 from DiffSegCore.files import atomic
 from DiffSegCore.model import Model
+from DiffSegCore.registry import load_model, model_files
 
 Record = dict[str, Any]
 
@@ -22,6 +23,12 @@ def fingerprint(model: Model) -> str:
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def asked_mark(model: Model) -> str:
+    """`fingerprint`, and that of the body coordinates that the model's card names: they decide what is said of a volume."""
+    name = model.card.get("coordinates_from")
+    return fingerprint(model) + (fingerprint(load_model(name)) if name in model_files() else "")
 
 
 def kept(path: Path, model: str, make: Callable[[], Record]) -> Record:

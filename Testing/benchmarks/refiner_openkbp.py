@@ -3,6 +3,7 @@
     python Testing/benchmarks/refiner_openkbp.py run --refiner runs/refiner/head-neck-refiner.safetensors -o records
     python Testing/benchmarks/refiner_openkbp.py run --refiner runs/control/head-neck-refiner.safetensors -o records
     python Testing/benchmarks/refiner_openkbp.py table records
+    python Testing/benchmarks/refiner_openkbp.py pack records openkbp.json      # ... of which `table openkbp.json` prints the same
 
 Settings: the head alone, its labels as they are and as its chances promise the best Dice (head-decided), the control (one look), and every
 kernel x steps x samples; refined labels are those that promise the best Dice. One record a case and setting; what is
@@ -24,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import torch
 from openkbp import DATA, cases_of
 from refiner_judging import Truth, judged
-from refiner_table import report
+from refiner_table import pack, report
 
 from DiffSegCore.data.cases import Case, read_dataset
 from DiffSegCore.data.label_names import organ_name
@@ -111,11 +112,19 @@ def main() -> int:
     make.add_argument("--kernels", nargs="+", default=["exact", "plug-in"], choices=("exact", "plug-in", "redraw"))
     make.add_argument("--seed", type=int, default=0)
     show = commands.add_parser("table", help="tables and paired tests of records")
-    show.add_argument("records", type=Path, metavar="DIR")
+    show.add_argument("records", type=Path, metavar="DIR|FILE.json")
     show.add_argument("--against", nargs="+", default=["head", "control"], metavar="SETTING", help="what each setting is tested against")
+    packing = commands.add_parser("pack", help="what the tables need, in one file")
+    packing.add_argument("records", type=Path, metavar="DIR")
+    packing.add_argument("file", type=Path, metavar="FILE.json")
     args = parser.parse_args()
     try:
-        print(report(args.records, args.against)) if args.command == "table" else run(args)
+        if args.command == "run":
+            run(args)
+        elif args.command == "pack":
+            pack(args.records, args.file)
+        else:
+            print(report(args.records, args.against))
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

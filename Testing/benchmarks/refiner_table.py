@@ -1,4 +1,4 @@
-"""Records of refinements (one folder a setting, one JSON a case) as tables, with paired tests over the cases."""
+"""Records of refinements (one folder a setting, one JSON a case; or all packed into one JSON) as tables, with paired tests over the cases."""
 from __future__ import annotations
 
 import json
@@ -12,6 +12,7 @@ from scipy.stats import wilcoxon
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.evaluation import aligned
+from Testing.benchmarks.records import write
 
 Records = Mapping[str, dict[str, Any]]  # by case
 COLUMNS = {"Dice": ("dice", 3), "NSD": ("nsd", 3), "HD95 mm": ("hd95_mm", 1), "ECE": ("ece", 4), "NLL": ("nll", 4), "AUROC": ("auroc", 3)}
@@ -19,16 +20,27 @@ BETTER = {"Dice": 1, "NSD": 1, "HD95 mm": -1, "ECE": -1, "NLL": -1}
 FEWEST = 6  # pairs; below that no signed-rank test can reach 5 %
 
 
-def report(folder: Path, against: Sequence[str]) -> str:
+def report(place: Path, against: Sequence[str]) -> str:
     """The settings' means, each organ's Dice, and what the paired tests say."""
-    found = {path.name: _read(path) for path in sorted(folder.iterdir(), key=_order) if path.is_dir()} if folder.is_dir() else {}
-    if not found:
-        raise BadInput(f"There are no records in {folder}.")
-    shared = set.intersection(*(set(records) for records in found.values()))
-    settings = {name: {case: records[case] for case in sorted(shared)} for name, records in found.items()}
-    parts = [f"{len(shared)} cases that all settings have", means(settings), organs(settings)]
+    settings = shared(place)
+    parts = [f"{len(next(iter(settings.values())))} cases that all settings have", means(settings), organs(settings)]
     parts += [tests(settings, other) for other in against if other in settings]
     return "\n\n".join(parts)
+
+
+def shared(place: Path) -> dict[str, Records]:
+    """Records of the cases that all settings have, of a folder or of a file that `pack` wrote."""
+    found = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {path.name: _read(path) for path in place.glob("*") if path.is_dir()}
+    if not found:
+        raise BadInput(f"There are no records in {place}.")
+    cases = sorted(set.intersection(*(set(records) for records in found.values())))
+    return {name: {case: found[name][case] for case in cases} for name in sorted(found, key=_order)}
+
+
+def pack(folder: Path, file: Path) -> None:
+    """All that the tables are made of, in one file."""
+    kept = {*(key for key, _ in COLUMNS.values()), "sizes", "seconds"}
+    write(file, {name: {case: {key: record[key] for key in sorted(kept)} for case, record in records.items()} for name, records in shared(folder).items()})
 
 
 def means(settings: Mapping[str, Records]) -> str:
@@ -95,7 +107,8 @@ def _read(folder: Path) -> Records:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
 
 
-def _order(path: Path) -> tuple[int, list[Any]]:
+def _order(name: str) -> tuple[int, list[Any]]:
     """The head, the control, then by kernel and numbers."""
-    first = {"head": 0, "head-decided": 1, "control": 2}.get(path.name, 3)
-    return first, [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", path.name)]
+    first = {"head": 0, "head-decided": 1, "control": 2}.get(name, 3)
+    return first, [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", name)]
+

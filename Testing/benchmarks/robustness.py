@@ -23,7 +23,7 @@ from DiffSegCore.volume import LabelMap, Volume
 from .bundled import arguments, ending, organ_models, say
 from .disturbances import Disturbance, disturbances
 from .held_out import FOREIGN, Case, cases_of, held_out
-from .records import Record, fingerprint, kept, records_in, write
+from .records import Record, asked_mark, fingerprint, kept, records_in, write
 from .robustness_table import markdown, summary
 
 CASES = 10
@@ -64,7 +64,7 @@ def surviving(work: Callable[[], Record], what: str) -> Record:
 
 def run(name: str, segmenter: Segmenter, data: Path, count: int, out: Path) -> dict[str, dict[str, Record]]:
     """{disturbance: {case: record}}, what is missing made first."""
-    about, mark, modality = held_out(name), fingerprint(segmenter.model), segmenter.model.preprocessing.modality
+    about, mark, modality = held_out(name), asked_mark(segmenter.model), segmenter.model.preprocessing.modality
     for case in cases_of(about.sources, data, count):
         for each in disturbances(modality):
             kept(out / each.name / f"{case.name}.json", mark, lambda: disturbed(case, each, segmenter))

@@ -50,10 +50,12 @@ def test_data_without_names_is_listed_with_them_first(shared_data, tmp_path, mon
     assert [case.name for case in found.cases["train"]] == ["ts_dicom_slab"] and found.labels[5] == "liver"
 
 
-def test_a_training_that_was_stopped_goes_on(tmp_path):
-    (tmp_path / "head-neck-ct").mkdir()
-    (tmp_path / "head-neck-ct" / "last.ckpt").touch()
-    assert "--resume" in make("-n", "train-head-neck-ct", f"RUNS={tmp_path}").stdout
+@pytest.mark.parametrize("model, checkpoint", [("head-neck-ct", "last.ckpt"), ("body-ct", "sides/last.ckpt")])
+def test_a_training_that_was_stopped_goes_on(tmp_path, model, checkpoint):
+    (tmp_path / model / checkpoint).parent.mkdir(parents=True)
+    assert "--resume" not in make("-n", f"train-{model}", f"RUNS={tmp_path}").stdout
+    (tmp_path / model / checkpoint).touch()
+    assert "--resume" in make("-n", f"train-{model}", f"RUNS={tmp_path}").stdout
 
 
 def test_a_name_without_a_training_is_told_the_others():

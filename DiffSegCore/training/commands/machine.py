@@ -46,11 +46,10 @@ def start(args: argparse.Namespace) -> Fabric:
 
 
 def shortened(recipe: Any, steps: int | None) -> Any:
-    """The recipe (a dataclass with a `budget`) with that many steps, if a number is given."""
+    """The recipe (a dataclass with a `budget`, and perhaps one for `sides`) with that many steps, if a number is given."""
     from dataclasses import replace
-    if not steps:
-        return recipe
-    return replace(recipe, budget=replace(recipe.budget, steps=steps, validate_every=min(recipe.budget.validate_every, steps)))
+    budgets = {name: budget for name in ("budget", "sides") if (budget := getattr(recipe, name, None)) is not None}
+    return replace(recipe, **{name: replace(each, steps=steps, validate_every=min(each.validate_every, steps)) for name, each in budgets.items()}) if steps else recipe
 
 
 def _strategy(wished: str, processes: int) -> str | Strategy:

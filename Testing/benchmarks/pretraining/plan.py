@@ -73,24 +73,23 @@ class Plan:
 
 
 SEEDS = (0, 1, 2)
-CPU = Plan("cpu", "Small encoders on one core, two to three hours", "head-neck-cpu", "head-neck-cpu", (
+CPU = Plan("cpu", "Small encoders on one core, about two hours", "head-neck-cpu", "head-neck-cpu", (
     Arm("nonlinear", 1., SEEDS, FROZEN),
-    Arm("nonlinear", 1., SEEDS, ("diffusion+coordinates",)),
-    Arm("finetune", .1, SEEDS, ("scratch", "diffusion-both"))), cost=(480, 360, 90, 300))
-
-# Fine-tuning with all labels as well; what takes longest comes last.
-CPU_LONG = Plan("cpu-long", "The CPU plan with every arm, about six hours", "head-neck-cpu", "head-neck-cpu", (
-    CPU.arms[0],
     Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
     Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
+    Arm("finetune", .1, SEEDS, ("scratch", "masked", "contrastive", "diffusion-both"))), cost=(180, 100, 30, 120))
+
+# What takes longest, last: fine-tuning with all labels.
+CPU_LONG = replace(CPU, name="cpu-long", title="The CPU plan with every arm, about four hours", arms=(
+    *CPU.arms[:-1],
     Arm("linear", .1, SEEDS, FROZEN),
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
-    Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=CPU.cost)
+    Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))))
 
 # Whether longer pretraining changes the picture: the best form of guidance on validation cases, and the strongest rivals.
-CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about two hours of one core", "head-neck-cpu-long", "head-neck-cpu", (
-    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(2400, *CPU.cost[1:]))
+CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about an hour of one core", "head-neck-cpu-long", "head-neck-cpu", (
+    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(4 * CPU.cost[0], *CPU.cost[1:]))
 
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
     *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
