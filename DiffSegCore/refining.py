@@ -123,24 +123,24 @@ class Views:
         self.image, self.prior, self.device = image, prior, device
         self.together = together(device)
         self.groups = [windows[n:n + self.together] for n in range(0, len(windows), self.together)]
-        self.count, self.told = len(self.groups), lambda: None
+        self.count, self.told = len(windows), lambda: None
         self.weight = importance(windows[0].shape)
         self.weights = torch.zeros(image.shape[1:])
         for each in windows:
             self.weights[each.slices] += self.weight
-        self._kept: dict[int, Context] = {}
+        self._kept: dict[int, list[Context]] = {}
 
     def logits(self, mask: Tensor | None, keep: float) -> Tensor:
-        """mask uint8 (K, J, I), the label seen at each voxel, or None for an empty one -> l (1, classes, K, J, I)."""
+        """mask uint8 (K, J, I), the label seen at each voxel, or None for an empty one -> l (1, classes, K, J, I). Contexts are made of several
+        windows at once, which is faster on CPUs; steps, which are light, are taken one window at a time, which is faster again."""
         result = torch.zeros_like(self.prior)
+        level = torch.tensor([keep], dtype=torch.float32, device=self.device)
         seen = torch.zeros_like(self.prior) if mask is None else self.one_hot(mask)[0]
         for number, group in enumerate(self.groups):
-            context = self._context(number, group)
-            level = torch.full((len(context.prior),), keep, dtype=torch.float32, device=self.device)
-            found = self.refiner.step(context, self._input(seen, group), level).float().cpu()
-            for each, part in zip(group, found):
-                result[(slice(None), *each.slices)] += self.weight * (part[:, None] if self.flat else part)
-            self.told()
+            for each, context in zip(group, self._contexts(number, group)):
+                found = self.refiner.step(context, self._input(seen, [each]), level)[0].float().cpu()
+                result[(slice(None), *each.slices)] += self.weight * (found[:, None] if self.flat else found)
+                self.told()
         return (result / self.weights.clamp(min=1e-9))[None]
 
     def one_hot(self, mask: Tensor) -> Tensor:
@@ -149,21 +149,22 @@ class Views:
             return mask[None, None].float()
         return one_hot(mask.long(), len(self.prior)).movedim(-1, 0)[None].float()
 
-    def _context(self, number: int, group: Sequence[Box]) -> Context:
+    def _contexts(self, number: int, group: Sequence[Box]) -> list[Context]:
         if number in self._kept:
             return self._kept[number]
-        image = self._input(self.image, group)
+        shown = [*group, *group] if len(group) == 1 < self.together else group  # a lone one is seen twice, lest it be rounded otherwise
+        image = self._input(self.image, shown)
         features = self.segmentor.features(image) if self.segmentor is not None and any(self.refiner.feature_widths) else ()
-        context = self.refiner.context(image, self._input(self.prior, group), features)
-        if (len(self._kept) + 1) * _bytes(context) <= KEPT_BYTES:
-            self._kept[number] = context
-            self.told()
-        return context
+        contexts = self.refiner.context(image, self._input(self.prior, shown), features).singly()[:len(group)]
+        if len(self._kept) * len(self.groups[0]) * _bytes(contexts[0]) <= KEPT_BYTES:
+            self._kept[number] = contexts
+            for _ in group:
+                self.told()
+        return contexts
 
-    def _input(self, whole: Tensor, group: Sequence[Box]) -> Tensor:
-        """(channels, K, J, I) -> a batch of windows for the network, in its memory layout; where several are looked at at once, a lone one is there twice."""
-        group = [*group, *group] if len(group) == 1 < self.together else group
-        parts = torch.stack([whole[(slice(None), *each.slices)] for each in group]).to(self.device)
+    def _input(self, whole: Tensor, windows: Sequence[Box]) -> Tensor:
+        """(channels, K, J, I) -> a batch of windows for the network, in its memory layout."""
+        parts = torch.stack([whole[(slice(None), *each.slices)] for each in windows]).to(self.device)
         return parts[:, :, 0].contiguous(memory_format=torch.channels_last) if self.flat else parts.contiguous(memory_format=torch.channels_last_3d)
 
 

@@ -39,6 +39,14 @@ class Context:
 
         return Context(again(self.prior), again(self.logits), again(self.fine), tuple(map(again, self.coarse)), again(self.tokens))
 
+    def singly(self) -> list[Context]:
+        """Every element of the batch as a batch of one, in the same memory."""
+        def one(x: Tensor, n: int) -> Tensor:
+            return x[n:n + 1]
+
+        return [Context(one(self.prior, n), one(self.logits, n), one(self.fine, n), tuple(one(x, n) for x in self.coarse), one(self.tokens, n))
+                for n in range(len(self.prior))]
+
 
 class Refiner(nn.Module):
     """Leave-one-out logits l of the true mask: the voxel's own y_t never enters, so that l + Lambda(y_t) = logit pi is exact.

@@ -4,6 +4,7 @@
     python Testing/benchmarks/refiner_priors.py run --refiner OBJECT --data ../shared/data/ct_lesion_sts --split train -o records/sts
     python Testing/benchmarks/refiner_priors.py run --refiner OBJECT --data ../shared/data/mr_abdomen_chaos_t2 --split train --as-ct -o records/mr
     python Testing/benchmarks/refiner_priors.py table records/openkbp records/sts records/mr
+    python Testing/benchmarks/refiner_priors.py pack records/openkbp records/sts records/mr -o priors.json      # ... of which `table priors.json` prints the same
 
 One record a case, Dice and seed; what is there is not computed again. --as-ct maps the 1st to 99th percentile of an image of another
 modality onto the HU of soft tissue, -150 to 250, for a refiner that learnt from CT alone.
@@ -33,6 +34,7 @@ from DiffSegCore.model import Model
 from DiffSegCore.refined_labels import refine_labels
 from DiffSegCore.registry import load_model
 from DiffSegCore.volume import LabelMap, Volume
+from Testing.benchmarks.records import write
 
 SOFT_TISSUE_HU = (-150., 250.)
 
@@ -76,25 +78,33 @@ def run(args: argparse.Namespace) -> None:
                 print(f"{path.stem}: " + ", ".join(f"{r['organ']} {r['dice'][0]:.2f} -> {r['dice'][1]:.2f}" for r in rows), file=sys.stderr, flush=True)
 
 
-def table(folders: list[Path]) -> str:
-    """For every folder and wanted Dice: means over labels and cases, before and after, and how often Dice rose."""
-    lines = [("records", "wanted", "n", "Dice before", "after", "NSD before", "after", "HD95 before", "after", "rose", "seconds")]
-    for folder in folders:
-        rows = [row for path in sorted(folder.glob("*.json")) for row in json.loads(path.read_text())["rows"]]
+def rows_of(places: list[Path]) -> dict[str, list[dict]]:
+    """{data set: rows} of folders of records, or of a file that `pack` wrote."""
+    if len(places) == 1 and places[0].is_file():
+        return json.loads(places[0].read_text(encoding="utf-8"))
+    found = {folder.name: [row for path in sorted(folder.glob("*.json")) for row in json.loads(path.read_text())["rows"]] for folder in places}
+    for name, rows in found.items():
         if not rows:
-            raise BadInput(f"There are no records in {folder}.")
+            raise BadInput(f"There are no records in {name}.")
+    return found
+
+
+def table(found: dict[str, list[dict]]) -> str:
+    """For every data set and wanted Dice: means over labels and cases, before and after, and how often Dice rose."""
+    lines = [("records", "wanted", "n", "Dice before", "after", "NSD before", "after", "HD95 before", "after", "rose", "seconds")]
+    for name, rows in found.items():
         for wanted in sorted({row["wanted"] for row in rows}):
             some = [row for row in rows if row["wanted"] == wanted]
             numbers = [f"{statistics.fmean(row[key][n] for row in some):.{1 if key == 'hd95_mm' else 3}f}" for key in ("dice", "nsd", "hd95_mm") for n in (0, 1)]
             rose = statistics.fmean(row["dice"][1] > row["dice"][0] for row in some)
-            lines.append((folder.name, f"{wanted:g}", str(len(some)), *numbers, f"{rose:.2f}", f"{statistics.median(row['seconds'] for row in some):.1f}"))
+            lines.append((name, f"{wanted:g}", str(len(some)), *numbers, f"{rose:.2f}", f"{statistics.median(row['seconds'] for row in some):.1f}"))
     return aligned(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    make, show = (commands.add_parser(name) for name in ("run", "table"))
+    make, show, packing = (commands.add_parser(name) for name in ("run", "table", "pack"))
     make.add_argument("--refiner", required=True, metavar="FILE")
     make.add_argument("--data", type=Path, required=True, metavar="DIR")
     make.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
@@ -107,10 +117,17 @@ def main() -> int:
     make.add_argument("--samples", type=int, default=4)
     make.add_argument("--seed", type=int, default=0)
     make.add_argument("--as-ct", action="store_true")
-    show.add_argument("folders", type=Path, nargs="+")
+    for each in (show, packing):
+        each.add_argument("records", type=Path, nargs="+", metavar="DIR|FILE.json")
+    packing.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.json")
     args = parser.parse_args()
     try:
-        print(table(args.folders)) if args.command == "table" else run(args)
+        if args.command == "run":
+            run(args)
+        elif args.command == "pack":
+            write(args.out, rows_of(args.records))
+        else:
+            print(table(rows_of(args.records)))
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -78,7 +78,7 @@ CPU = Plan("cpu", "Small encoders on one core, about two hours", "head-neck-cpu"
     Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
     Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
-    Arm("finetune", .1, SEEDS, ("scratch", "masked", "contrastive", "diffusion-both"))), cost=(180, 100, 30, 120))
+    Arm("finetune", .1, SEEDS, ("scratch", "diffusion-both"))), cost=(180, 100, 30, 120))
 
 # What takes longest, last: fine-tuning with all labels.
 CPU_LONG = replace(CPU, name="cpu-long", title="The CPU plan with every arm, about four hours", arms=(
