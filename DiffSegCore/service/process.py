@@ -28,6 +28,9 @@ START = ("import sys, runpy; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.p
          "runpy.run_module('DiffSegCore.service', run_name='__main__')")
 START_S = 60.0  # a cold disk and a virus scanner; what takes longer never comes
 LINES = 40  # of what the worker wrote, for the log
+# glibc hands large blocks back to Linux at once, which clears them anew for every click. They are kept instead; after a long call the
+# worker hands back what is free. Other systems don't read these.
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TOP_PAD_": str(2 ** 28), "MALLOC_TRIM_THRESHOLD_": str(2 ** 31 - 1)}
 ANSWERS = 4  # arrays of one answer at most
 
 
@@ -44,7 +47,7 @@ class ProcessWorker:
         self._log = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen([python, "-c", START, str(ROOT)], stdin=subprocess.PIPE, stdout=self._log, stderr=self._log,
-                                             env=dict(environment), creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+                                             env={**KEEPING, **environment}, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
         except OSError:
             self._log.close()
             self._mailbox.free()

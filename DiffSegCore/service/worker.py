@@ -5,6 +5,7 @@ be cancelled while it runs, the third waits for standard input to close, the sur
 """
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
@@ -26,6 +27,7 @@ from .wire import LOST, receive, send, welcome
 PATIENCE_S = 60.0  # for a client that started the worker and never came
 PULSE_S = 0.05  # between two reports of progress
 FAREWELL_S = 1.0  # between a lost connection and the end
+LONG_S = 2.0  # of a call, after which memory that it freed goes back to the system
 BUSY = {"error": "Busy", "text": "This worker serves another window; a new one is started for this one."}
 
 
@@ -50,8 +52,11 @@ class Worker:
             failure = {**described(error, "the start"), "unfit": True}
         while True:
             call = self._calls.get()
+            began = time.monotonic()
             self._answer(call, failure or self._outcome(engine, call))
             del call
+            if time.monotonic() - began > LONG_S:
+                _hand_back()
 
     def _outcome(self, engine: Any, call: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -156,6 +161,14 @@ def main() -> None:
     faulthandler.enable(all_threads=False)  # a crash of a library leaves its place in what the client logs
     _die_first()
     Worker(**json.loads(sys.stdin.buffer.readline())).run()
+
+
+def _hand_back() -> None:
+    """Free memory that `process.KEEPING` had kept, to the system: a volume was read or segmented, and what follows is clicks."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, TypeError, AttributeError):  # no glibc
+        pass
 
 
 def _die_first() -> None:

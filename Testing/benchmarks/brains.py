@@ -1,9 +1,10 @@
 """Generated brains with tumours in four channels, as T1, T1 with contrast agent, T2 and FLAIR show them; known truth, nnU-Net layout.
 
-    python Testing/benchmarks/brains.py brains --train 24 --test 8
+    python Testing/benchmarks/brains.py make brains --train 24 --test 8
     diffseg train head --recipe quick --channels 4 --steps 400 --data brains -o runs/brains/head
-    diffseg train refiner --recipe quick --channels 4 --steps 400 --data brains -o runs/brains/refiner
-    python Testing/benchmarks/brains.py brains --as-files     # the same cases, four channels in one file each: brains/whole/NAME.nii.gz
+    diffseg train refiner --recipe quick --channels 4 --steps 400 --data brains --model runs/brains/head/quick.safetensors --in-sample -o runs/brains/refiner
+    python Testing/benchmarks/brains.py as-files brains      # the same cases, four channels in one file each: brains/whole/NAME.nii.gz
+    python Testing/benchmarks/brains.py score brains --model runs/brains/refiner/quick.safetensors -o brains.json
 
 No channel alone tells core and oedema apart from everything else: FLAIR shows both and T2 shows them like the ventricles; contrast
 agent lights up the core and vessels. Values are like HU, -1000 outside the head, so that CT recipes read them.
@@ -21,9 +22,17 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from DiffSegCore.data.sources import read_image
+from DiffSegCore.evaluation import aligned
 from DiffSegCore.geometry import Geometry
+from DiffSegCore.metrics import compare
+from DiffSegCore.preprocess import native_labels, to_model_grid
+from DiffSegCore.refining import refine_volume
+from DiffSegCore.registry import load_model
+from DiffSegCore.segmenter import Segmenter
 from DiffSegCore.volume import LabelMap, Volume
 from DiffSegCore.writing import write_labels, write_volume
+from Testing.benchmarks.records import write
 
 SHAPE, MM = (40, 48, 44), 4.
 CHANNELS = ("T1", "T1c", "T2", "FLAIR")
@@ -82,14 +91,51 @@ def as_files(root: Path, train: int, test: int) -> None:
         nib.save(image, root / "whole" / f"brain_{seed:03d}.nii.gz")
 
 
+def score(root: Path, model: str, seeds: range, steps: int, samples: int) -> dict:
+    """Dice of each label by the segmentor that the refiner carries, and refined; of the cases as files of four channels."""
+    as_files(root, seeds.start, len(seeds))
+    loaded = load_model(model)
+    head = Segmenter(loaded, "cpu", refine=False)
+    rows = []
+    for seed in seeds:
+        volume = read_image(root / "whole" / f"brain_{seed:03d}.nii.gz", channels=len(CHANNELS))
+        truth = LabelMap(brain(seed)[1], GRID, {id: name for name, id in LABELS.items() if id})
+        prediction = head.segment(volume)
+        image, _ = to_model_grid(volume, loaded.preprocessing)
+        prior = prediction.logits.float().softmax(0)
+        refined = refine_volume(loaded, image, prior, steps=steps, samples=samples)
+        found = LabelMap(native_labels(refined.logits, prediction.geometry, volume.geometry).astype(np.uint8), volume.geometry, truth.names)
+        rows.append({"case": f"brain_{seed:03d}", **{f"{name} {what}": row.dice for what, labels in (("segmentor", prediction.labels), ("refiner", found))
+                                                   for name, row in zip(truth.names.values(), compare(labels, truth))}})
+    return {"steps": steps, "samples": samples, "rows": rows}
+
+
+def table(record: dict) -> str:
+    """Mean Dice and how often the refiner's is the higher one."""
+    rows = record["rows"]
+    lines = [("label", "segmentor", "refiner", "higher")]
+    for name in (name for name, id in LABELS.items() if id):
+        before, after = ([row[f"{name} {what}"] for row in rows] for what in ("segmentor", "refiner"))
+        lines.append((name, f"{np.mean(before):.3f}", f"{np.mean(after):.3f}", f"{sum(a > b for a, b in zip(after, before))} of {len(rows)}"))
+    return f"{len(rows)} volumes of four channels, {record['steps']} steps, {record['samples']} samples\n{aligned(lines)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("command", choices=("make", "as-files", "score"))
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--train", type=int, default=24, metavar="N")
     parser.add_argument("--test", type=int, default=8, metavar="N")
-    parser.add_argument("--as-files", action="store_true", help="the test cases as one file each")
+    parser.add_argument("--model", metavar="FILE", help="to score: a refiner that carries its segmentor")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE.json", help="keep the record")
     args = parser.parse_args()
-    (as_files if args.as_files else make)(args.out, args.train, args.test)
+    if args.command != "score":
+        {"make": make, "as-files": as_files}[args.command](args.folder, args.train, args.test)
+        return
+    record = score(args.folder, args.model, range(args.train, args.train + args.test), 4, 8)
+    if args.out:
+        write(args.out, record)
+    print(table(record))
 
 
 if __name__ == "__main__":

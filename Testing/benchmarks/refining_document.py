@@ -1,0 +1,58 @@
+"""docs/Refining.md of the records in docs/refining: what the Bernoulli refiner does to a segmentor's answers.
+
+    python -m Testing.benchmarks.refining_document > docs/Refining.md
+
+Records come from refiner_openkbp.py, alternating.py, refiner_priors.py, vessels.py and brains.py, each of which tells how.
+"""
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Callable
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import brains
+import refiner_priors
+import refiner_table
+import vessels
+
+RECORDS = Path(__file__).resolve().parents[2] / "docs" / "refining"
+HEAD = """# What the refiner does
+
+A segmentor's chances are the prior; a Bernoulli diffusion (exclusive labels: a categorical one) refines them where they are in doubt. Everything here was trained for minutes to
+half an hour on one CPU core, so it compares ways, not what a GPU would reach. Test cases were not looked at before. `python -m Testing.benchmarks.refining_document` makes this page of
+the records in `docs/refining`."""
+
+
+def document(records: Path = RECORDS) -> str:
+    """Markdown, a table for every kind of record."""
+    parts = [HEAD]
+    for title, text, made in _tables(records):
+        parts += [f"## {title}", text, f"```\n{made()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(records: Path) -> list[tuple[str, str, Callable[[], str]]]:
+    def loaded(name: str):
+        return json.loads((records / name).read_text(encoding="utf-8"))
+
+    return [
+        ("On an organ head", "OpenKBP, seven organs at 4 mm, the first test cases. Head: 1000 steps of two windows of 48³. Refiner and control: 1000 steps each, the same network of "
+         "1.2 million weights, which reads the head's features; priors are the head's answers to the cases that it learnt from. The control sees no noisy mask and answers at once. "
+         "\"exact-4x8\": the exact kernel, 4 steps, 8 samples; \"plug-in\": as published. How to read the columns: `Testing/benchmarks/refiner_openkbp.py`.",
+         lambda: refiner_table.report(records / "openkbp.json", ["head", "control"])),
+        ("Learning in turns", "The pair above, trained one after the other, and a pair trained in turns (HiDiff's alternate-collaborative way): as many steps of each network.",
+         lambda: "\n\n".join(f"{way}\n\n{refiner_table.report(records / file, ['head'])}" for way, file in (("apart", "apart.json"), ("in turns", "in-turns.json")))),
+        ("Priors from elsewhere", "Reference labels corrupted to a Dice, and refined by a refiner of one object that learnt from OpenKBP's training cases alone (900 steps): organs of its test "
+         "cases, sarcomas in CT, and liver, kidneys and spleen in MR, whose values were mapped onto HU of soft tissue.",
+         lambda: refiner_priors.table(loaded("priors.json"))),
+        ("Thin structures", "Generated vessel trees in colour pictures (`Testing/benchmarks/vessels.py`); the segmentor learnt from 40 pictures, refiners from 40 others.",
+         lambda: vessels.table(loaded("vessels.json"))),
+        ("Four channels", "Generated brains with tumours, T1, T1 with contrast agent, T2 and FLAIR (`Testing/benchmarks/brains.py`).", lambda: brains.table(loaded("brains.json"))),
+    ]
+
+
+if __name__ == "__main__":
+    print(document(), end="")
