@@ -1,0 +1,20 @@
+"""docs/Refining.md is what the records in docs/refining say, and the README's figures are from there."""
+from __future__ import annotations
+
+import json
+from statistics import fmean
+
+import pytest
+from benchmarks import refining_document
+
+README, PAGE = (refining_document.RECORDS.parents[1] / name for name in ("README.md", "docs/Refining.md"))
+
+
+def test_the_page_is_made_of_the_records():
+    assert PAGE.read_text(encoding="utf-8") == refining_document.document()
+
+
+@pytest.mark.parametrize("name", ["segmentor", "refiner", "control", "binary"])
+def test_the_readme_quotes_the_vessels(name):
+    scores = json.loads((refining_document.RECORDS / "vessels.json").read_text(encoding="utf-8"))["scores"][name]
+    assert f"{fmean(each['Dice'] for each in scores):.3f}"[1:] in README.read_text(encoding="utf-8")
