@@ -99,7 +99,7 @@ def test_every_plan_names_known_recipes_and_puts_frozen_probes_side_by_side():
 
 
 def test_seeds_of_fine_tuning_come_one_after_the_other_so_that_a_short_comparison_is_a_whole_one():
-    runs = list(plan_of("cpu-long").probes(False))
+    runs = [run for run in plan_of("cpu-long").probes(False) if run[2] == .1]
     first = runs[:len(runs) // 3]
     assert {encoder for encoder, *_ in first} == {encoder for encoder, *_ in runs} and {seed for *_, seed in first} == {0}
 
