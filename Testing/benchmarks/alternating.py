@@ -50,7 +50,7 @@ def train(args: argparse.Namespace) -> None:
         train_head(head, args.data, apart, fabric, resume=args.resume)
     if not (apart / "refiner" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
         train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric, resume=args.resume)
-    if args.control and not (apart / "control" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
+    if args.control and not (apart / "control" / f"{HEAD_NECK_REFINER.name}-control.safetensors").is_file():
         train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "control", fabric,
                       how=How(control=True), resume=args.resume)
     if not (turns / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():

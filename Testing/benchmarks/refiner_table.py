@@ -20,9 +20,9 @@ BETTER = {"Dice": 1, "NSD": 1, "HD95 mm": -1, "ECE": -1, "NLL": -1}
 FEWEST = 6  # pairs; below that no signed-rank test can reach 5 %
 
 
-def report(place: Path, against: Sequence[str]) -> str:
-    """The settings' means, each organ's Dice, and what the paired tests say."""
-    settings = shared(place)
+def report(place: Path, against: Sequence[str], only: Sequence[str] = ()) -> str:
+    """The settings' means, each organ's Dice, and what the paired tests say; of `only` these settings, where some are named."""
+    settings = {name: records for name, records in shared(place).items() if name in only or not only}
     parts = [f"{len(next(iter(settings.values())))} cases that all settings have", means(settings), organs(settings)]
     parts += [tests(settings, other) for other in against if other in settings]
     return "\n\n".join(parts)

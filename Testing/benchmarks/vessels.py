@@ -165,8 +165,7 @@ def score(test: Path, head: str, refiners: dict[str, str], steps: int, samples: 
             image, _ = to_model_grid(read_picture(path), model.preprocessing)
             refined = refine_volume(model, image, prior, steps=steps, samples=samples)
             found[name].append(scores(refined.labels[0].numpy() > 0, truth))
-    return {"pictures": [path.stem for path in pictures], "steps": steps, "samples": samples, "scores": found,
-            "parameters": {name: sum(p.numel() for p in model.network.parameters()) for name, model in models.items()}}
+    return {"pictures": [path.stem for path in pictures], "steps": steps, "samples": samples, "scores": found}
 
 
 def table(record: dict) -> str:

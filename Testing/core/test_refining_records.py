@@ -6,6 +6,7 @@ from statistics import fmean
 
 import pytest
 from benchmarks import refining_document
+from benchmarks.refiner_table import overall
 
 README, PAGE = (refining_document.RECORDS.parents[1] / name for name in ("README.md", "docs/Refining.md"))
 
@@ -18,3 +19,10 @@ def test_the_page_is_made_of_the_records():
 def test_the_readme_quotes_the_vessels(name):
     scores = json.loads((refining_document.RECORDS / "vessels.json").read_text(encoding="utf-8"))["scores"][name]
     assert f"{fmean(each['Dice'] for each in scores):.3f}"[1:] in README.read_text(encoding="utf-8")
+
+
+def test_the_readme_quotes_the_organ_head():
+    head, refined = (json.loads((refining_document.RECORDS / "openkbp.json").read_text(encoding="utf-8"))[name] for name in ("head", "exact-1x1"))
+    dice, nsd, nll = ([f"{overall(records, key):.3f}"[1:] for records in (head, refined)] for key in ("dice", "nsd", "nll"))
+    said = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"mean Dice from {' to '.join(dice)} and NSD from {' to '.join(nsd)}" in said and f"NLL falls from {' to '.join(nll)}" in said

@@ -248,6 +248,14 @@ def test_a_python_that_is_not_there_is_said_so_when_it_is_needed():
         assert one.pid is None and "There is no Python at /nowhere/python" in failure(one, "hello").text
 
 
+@on_linux
+def test_a_worker_keeps_the_memory_that_it_frees_unless_its_environment_says_otherwise():
+    for more, kept in (({}, b"0"), ({"MALLOC_MMAP_MAX_": "7"}, b"7")):
+        with service(env={**ENVIRONMENT, **more}) as one:
+            one.call("set_volume", arrays={"image": IMAGE})
+            assert b"MALLOC_MMAP_MAX_=" + kept in Path(f"/proc/{one.pid}/environ").read_bytes().split(b"\0")
+
+
 def test_a_closed_service_says_so(either):
     call = either.submit("hello")
     either.close()
