@@ -9,20 +9,21 @@ from torch import Tensor
 
 from .organ_volumes import OrganVolume, organ_volumes
 from .segmenter import Prediction
-
-LEAST, MOST = .75, .25  # chance from which a voxel counts for the smaller and for the larger volume
+from .volume_ranges import range_of
 
 
 @dataclass(frozen=True)
 class OrganFound:
-    """size: id, name, title, ml, colour; low_ml and high_ml: where the chance is .75 and .25 or more; confidence 0..1: the Dice
-    that is to be expected, 2 E|P and T| / (|P| + E|T|) under the prediction's own chances, 0 where nothing was found.
+    """size: id, name, title, ml, colour; low_ml and high_ml: between which the true volume lies with the chance `rate`, as the model's validation
+    cases say, or, where `rate` is None, where the chance is .75 and .25 or more; confidence 0..1: the Dice that is to be expected,
+    2 E|P and T| / (|P| + E|T|) under the prediction's own chances, 0 where nothing was found.
     """
 
     size: OrganVolume
     low_ml: float
     high_ml: float
     confidence: float
+    rate: float | None = None
 
 
 def organs_found(prediction: Prediction) -> tuple[OrganFound, ...]:
@@ -35,8 +36,11 @@ def organs_found(prediction: Prediction) -> tuple[OrganFound, ...]:
         chance, own = (prediction.logits[channel[size.id]].float() - scale).exp(), best == channel[size.id]  # both (k, j, i)
         count, inside, expected = int(own.sum()), float(chance[own].sum()), float(chance.sum())
         unit = size.ml / count if count and size.ml else voxel_ml
-        low, high = (unit * int((chance >= least).sum()) for least in (LEAST, MOST))
-        found.append(OrganFound(size, min(low, size.ml), max(high, size.ml), 2 * inside / (count + expected) if count else 0.))
+        low, high = (unit * voxels for voxels in range_of(chance))
+        known = prediction.ranges.widened(size.name, low, high) if prediction.ranges else None
+        low, high = known or (low, high)
+        found.append(OrganFound(size, min(low, size.ml), max(high, size.ml), 2 * inside / (count + expected) if count else 0.,
+                                prediction.ranges.rate if known else None))
     return tuple(found)
 
 

@@ -31,6 +31,7 @@ from .segmenter import Prediction, Segmenter, usable_device
 from .segmentors import ForeignSegmenter, open_segmenter
 from .session import Edit, RefinementSession
 from .volume import LabelMap, Volume
+from .volume_ranges import VolumeRanges
 
 Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 MOST_DOUBTS = 1e9  # bytes of chances kept of an automatic result; beyond, clicks start from its labels alone
@@ -91,25 +92,26 @@ class Engine:
         return {"key": key}, {}
 
     def on_segment(self, progress: Progress, model: str | None = None, device: str = "auto", refine: bool = True) -> Answer:
-        """organs, warnings, seconds and the array labels. names, grid and the array logits are what `labels` restores it from."""
+        """organs, warnings, seconds and the array labels. names, grid, ranges and the array logits are what `labels` restores it from."""
         desk = self._needed()
         prediction = self._segmenter_of(model or DEFAULT, device, refine, progress).segment(desk.volume, progress=part(progress, .05, .95))
         kept = _halved(prediction)
         found = organs_found(kept or prediction)
         self._lay(replace(desk, labels=prediction.labels, prediction=kept, found=found), part(progress, .95, 1))
         result = {"organs": [plain_organ(each) for each in found], "warnings": list(prediction.warnings), "seconds": prediction.seconds,
-                  "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry)}
+                  "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry),
+                  "ranges": prediction.ranges and prediction.ranges.to_dict()}
         return result, {"labels": prediction.labels.ids, **({"logits": kept.logits.numpy()} if kept else {})}
 
     def on_labels(self, progress: Progress, labels: np.ndarray, names: Mapping[str, str] | None = None, grid: Mapping[str, Any] | None = None,
-                  logits: np.ndarray | None = None) -> Answer:
+                  ranges: Mapping[str, Any] | None = None, logits: np.ndarray | None = None) -> Answer:
         """The labels are these now, as they were changed elsewhere: clicks begin anew on them, with nothing to undo and no prompt in
-        force. With grid and logits they are an automatic result, as `segment` gave it.
+        force. With grid, ranges and logits they are an automatic result, as `segment` gave it.
         """
         desk = self._needed()
         given = label_map(labels, desk.volume.geometry, names)
         if logits is not None:
-            prediction = Prediction(given, torch.from_numpy(logits), grid_of(grid or {}), (), 0.)
+            prediction = Prediction(given, torch.from_numpy(logits), grid_of(grid or {}), (), 0., VolumeRanges.from_dict(ranges))
             desk = replace(desk, prediction=prediction, found=organs_found(prediction))
         self._lay(replace(desk, labels=given), progress)
         return {}, {}

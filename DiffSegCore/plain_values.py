@@ -58,7 +58,7 @@ def plain_size(size: OrganVolume) -> dict[str, Any]:
 
 
 def plain_organ(found: OrganFound) -> dict[str, Any]:
-    return {**plain_size(found.size), "low_ml": found.low_ml, "high_ml": found.high_ml, "confidence": found.confidence}
+    return {**plain_size(found.size), "low_ml": found.low_ml, "high_ml": found.high_ml, "range_rate": found.rate, "confidence": found.confidence}
 
 
 def plain_measured(row: Measured, before: OrganFound | None) -> dict[str, Any]:

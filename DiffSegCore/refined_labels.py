@@ -16,18 +16,20 @@ from .geometry import Geometry
 from .model import Model
 from .preprocess import native_labels, to_model_grid
 from .progress import Progress, part, silent
-from .refiner_card import RefinerCard
+from .refiner_card import CARD, RefinerCard
 from .refining import Refinement, labelled, refine_volume, refiner_of
 from .regions import doubtful
 from .resample import resample
 from .volume import LabelMap, Volume
+from .volume_ranges import VolumeRanges, range_of
 
 LABEL_REACH_MM = 16.  # from the outlines of labels that come without chances: nothing says where they are unsure
 
 
 @dataclass(frozen=True)
 class SizeRange:
-    """A label's size in ml: as given, as refined, and between which the middle nine tenths of the samples lie."""
+    """A label's size in ml: as given, as refined, and between which it lies: with the chance `rate`, as the refiner's validation cases say, or,
+    where `rate` is None, where the chance is .75 and .25 or more."""
 
     id: int
     name: str
@@ -35,6 +37,7 @@ class SizeRange:
     after_ml: float
     low_ml: float
     high_ml: float
+    rate: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,8 @@ def refine_labels(model: Model, volume: Volume, prior: Given, *, label: int | No
                            progress=part(progress, .05 + .85 * n / len(jobs), .05 + .85 * (n + 1) / len(jobs))) for n, job in enumerate(jobs)]
     progress(.9, "Labels on the image's own grid")
     labels = _labels(before, jobs, found, grid, label)
-    sizes = tuple(size for job, each in zip(jobs, found) for size in _sizes(job, each, grid, before, labels, label))
+    ranges = VolumeRanges.of(model.card.get(CARD, {}))
+    sizes = tuple(size for job, each in zip(jobs, found) for size in _sizes(job, each, grid, before, labels, label, ranges))
     entropy, disagreement = (_on_native([getattr(each, what) for each in found], grid, volume) for what in ("entropy", "information"))
     progress(1., "Done")
     return RefinedLabels(labels, sizes, entropy, disagreement, time.monotonic() - began)
@@ -143,16 +147,20 @@ def _labels(before: LabelMap, jobs: Sequence[Job], found: Sequence[Refinement], 
     return LabelMap(ids, before.geometry, names)
 
 
-def _sizes(job: Job, found: Refinement, grid: Geometry, before: LabelMap, after: LabelMap, label: int | None) -> list[SizeRange]:
-    """Ranges are measured on the model grid and moved so that their middle is the size on the volume's own."""
+def _sizes(job: Job, found: Refinement, grid: Geometry, before: LabelMap, after: LabelMap, label: int | None,
+           ranges: VolumeRanges | None) -> list[SizeRange]:
+    """Chances are counted on the model grid, and scaled to the volume's own."""
     own_ml, grid_ml = math.prod(before.geometry.spacing) / 1000, math.prod(grid.spacing) / 1000
     sizes = []
     for channel, id in job.ids.items():
         was, now = (int((each.ids == id).sum()) * own_ml for each in (before, after))
         if (label is None or id == label) and (was or now):
-            shift = now - float((found.labels == channel).sum()) * grid_ml
-            low, high = (max(0., n * grid_ml + shift) for n in found.range_of(channel))
-            sizes.append(SizeRange(id, job.names[id], was, now, low, high))
+            count = int((found.labels == channel).sum())
+            unit = now / count if now and count else grid_ml
+            low, high = (unit * voxels for voxels in range_of(labelled(found.chances)[channel]))
+            known = ranges.widened(job.names[id], low, high) if ranges else None
+            low, high = known or (low, high)
+            sizes.append(SizeRange(id, job.names[id], was, now, min(low, now), max(high, now), ranges.rate if known else None))
     return sizes
 
 

@@ -58,10 +58,6 @@ class Refinement:
         """uint8 (K, J, I), 0 background."""
         return self.logits.argmax(0).to(torch.uint8)
 
-    def range_of(self, label: int, low: float = .05, high: float = .95) -> tuple[float, float]:
-        """Between which numbers of voxels the label's size lies in the middle of the samples; label >= 1."""
-        return tuple(torch.quantile(self.voxels[:, label - 1].double(), torch.tensor([low, high], dtype=torch.float64)).tolist())
-
 
 def labelled(chances: Tensor) -> Tensor:
     """(1 or K, ...) -> (2 or K, ...): chances with background first, whichever the form."""

@@ -18,11 +18,12 @@ from .organ_volumes import organ_volumes
 from .pieces import without_specks
 from .preprocess import body_box, native_labels, to_model_grid
 from .progress import Progress, part, silent
-from .refiner_card import RefinerCard
+from .refiner_card import CARD as REFINER, RefinerCard
 from .refining import refine_volume, refiner_of
 from .regions import doubtful
 from .suitability import concerns, doubtful_sizes
 from .volume import LabelMap, Volume
+from .volume_ranges import VolumeRanges
 from .windows import by_planes, in_pairs, plan_windows, stitch
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,17 @@ SURE = 10.0  # logit of background outside the searched box, minus that of every
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """labels: organ-table ids on the volume's own grid; logits (1 + organs, k, j, i) float32 on `geometry`, the model grid."""
+    """labels: organ-table ids on the volume's own grid; logits (1 + organs, k, j, i) float32 on `geometry`, the model grid.
+
+    ranges: how far to trust the volumes that the chances span; None where the model does not know.
+    """
 
     labels: LabelMap
     logits: Tensor
     geometry: Geometry
     warnings: tuple[str, ...]
     seconds: float
+    ranges: VolumeRanges | None = None
 
 
 class Segmenter:
@@ -58,6 +63,7 @@ class Segmenter:
         layout = torch.channels_last if model.flat and layout == torch.channels_last_3d else layout
         self._network = by_planes(model.network.to(self.device, memory_format=layout).eval(), model.window)
         self.refines = refine and getattr(model.network, "refiner", None) is not None and RefinerCard.of(model.card).helps
+        self._ranges = VolumeRanges.of(model.card[REFINER] if self.refines else model.card)
 
     @torch.no_grad()
     def segment(self, volume: Volume, *, box: Box | None = None, progress: Progress = silent) -> Prediction:
@@ -84,7 +90,7 @@ class Segmenter:
         doubts = doubtful_sizes({each.name: each.ml for each in organ_volumes(labels)}, self.model.card)
         doubts += side_doubts(labels) or (self._mirror_doubts(image, body, grid) if doubts and box is None else ())
         progress(1.0, "Done")
-        return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began)
+        return Prediction(labels, logits, grid, warnings + shortage + doubts, time.monotonic() - began, self._ranges)
 
     def _mirror_doubts(self, image: Tensor, body: Box, grid: Geometry) -> tuple[str, ...]:
         """A network that learnt where organs lie looks for the liver on the right, whatever lies there. So where sizes are odd, and some organ

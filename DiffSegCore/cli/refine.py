@@ -20,7 +20,7 @@ _MAPS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "refine", "make labels better where they are unsure", run,
-                         more="Prints each label's volume before and after, and between which volumes the samples lie.")
+                         more="Prints each label's volume before and after, and between which volumes it may lie.")
     parser.add_argument("input", metavar="INPUT", type=Path, nargs="+",
                         help="the image: a volume, a DICOM folder, a picture (PNG, TIFF, JPEG), or a file for each channel")
     parser.add_argument("--prior", metavar="FILE", type=Path, required=True,
@@ -100,5 +100,10 @@ def _report(args: argparse.Namespace, output: Path, refined: Any) -> None:
     from ..evaluation import aligned
 
     rows = [(each.name, f"{each.before_ml:.1f}", f"{each.after_ml:.1f}", f"{each.low_ml:.1f} to {each.high_ml:.1f}") for each in refined.sizes]
-    print(aligned([("label", "ml before", "ml after", "9 of 10 samples"), *rows]))
+    print(aligned([("label", "ml before", "ml after", "range"), *rows]))
+    rates = {each.rate for each in refined.sizes}
+    if None in rates:
+        print("Ranges are by the refiner's own chances; the true volume often lies outside.")
+    elif rates:
+        print(f"In {100 * rates.pop():.0f} % of cases that the refiner had not seen, the true volume lay in such a range.")
     print(f"\n{', '.join(map(str, (output, *_maps(args))))}  ({refined.seconds:.1f} s)")

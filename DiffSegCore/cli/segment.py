@@ -77,11 +77,14 @@ def _write(args: argparse.Namespace, outputs: list[Path], volume: Any, labels: A
 
 
 def _report(args: argparse.Namespace, outputs: list[Path], prediction: Any) -> None:
+    from ..confidence import organs_found
     from ..evaluation import aligned
-    from ..organ_volumes import organ_volumes
 
-    volumes = organ_volumes(prediction.labels)
-    print(aligned([("organ", "ml"), *((each.name, f"{each.ml:.1f}" if each.ml else "not found") for each in volumes)]))
+    head, cells = ("organ", "ml"), [(each, (each.size.name, f"{each.size.ml:.1f}" if each.size.ml else "not found")) for each in organs_found(prediction)]
+    if prediction.ranges is not None:
+        head = (*head, f"in {100 * prediction.ranges.rate:.0f} % of cases")
+        cells = [(each, (*row, f"{each.low_ml:.1f} to {each.high_ml:.1f}" if each.rate else "")) for each, row in cells]
+    print(aligned([head, *(row for _, row in cells)]))
     print(f"\n{', '.join(map(str, [*outputs, *filter(None, [args.picture])]))}  ({prediction.seconds:.1f} s)")
     for sentence in prediction.warnings:
         warn(sentence)

@@ -25,8 +25,8 @@ class Standardise(nn.Module):
         return [(level - _spread(getattr(self, f"mean{n}"))) * _spread(getattr(self, f"scale{n}")) for n, level in enumerate(pyramid)]
 
     @torch.no_grad()
-    def measure(self, pyramids: Iterable[Sequence[Tensor]]) -> None:
-        """Take mean and scale from some pyramids of the training cases."""
+    def measure(self, pyramids: Iterable[Sequence[Tensor]], unread: Sequence[int] = ()) -> None:
+        """Take mean and scale from some pyramids of the training cases; `unread` levels become 0 everywhere."""
         sums: list[Tensor] = []
         for pyramid in pyramids:
             these = [_moments(level) for level in pyramid]
@@ -35,7 +35,7 @@ class Standardise(nn.Module):
             mean = total / count
             deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
             getattr(self, f"mean{n}").copy_(mean)
-            getattr(self, f"scale{n}").copy_(1 / deviation.clamp(min=LEAST_SPREAD))
+            getattr(self, f"scale{n}").copy_((n not in unread) / deviation.clamp(min=LEAST_SPREAD))
 
 
 class LinearProbe(nn.Module):

@@ -54,7 +54,7 @@ class Journal:
             self._begin("set_volume", entry)
         elif entry.name == "segment" and "labels" in arrays:  # minutes of work: its answer is kept, not asked for again
             entry.free()
-            again = {key: answer[key] for key in ("names", "grid") if key in answer}
+            again = {key: answer[key] for key in ("names", "grid", "ranges") if key in answer}
             self._begin("segment", Entry("labels", again, {key: keeper.put(array) for key, array in arrays.items()}))
         elif entry.name == "labels":
             self._begin("labels", entry)

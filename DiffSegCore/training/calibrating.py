@@ -1,7 +1,7 @@
-"""Chances that mean what they say: one temperature for all logits of an organ network (Guo et al. 2017), fitted to validation cases.
+"""Chances and volume ranges that mean what they say: fitted to validation cases.
 
-A network that learns with Dice and cross-entropy is too sure of its outlines. Logits divided by a temperature have the same labels and
-better chances, and as the head is linear in its last layers, its own weights can be divided instead: nobody has to know.
+A network that learns with Dice and cross-entropy is too sure of its outlines. Logits divided by one temperature (Guo et al. 2017) have the same
+labels and better chances, and as the head is linear in its last layers, its own weights can be divided instead: nobody has to know.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.cache import GridCase
 from ..networks import OrganHead
+from ..volume_ranges import Seen, VolumeRanges, range_of
 from .losses import merge_unknown
 
 TEMPERATURES = tuple(2 ** (n / 4) for n in range(-4, 13))  # of .5 to 8; to divide by a power of two changes no bit but the exponent's
@@ -44,6 +45,16 @@ def cool(head: OrganHead, temperature: float) -> None:
     for *_, linear in head.read:
         for weight in linear.parameters():
             weight.div_(temperature)
+
+
+def fitted_ranges(logits_of: Callable[[GridCase], Tensor], cases: Sequence[GridCase], organs: Sequence[str]) -> VolumeRanges:
+    """How far a range of volumes by chances has to be widened. logits_of: (1 + organs, k, j, i) of a whole case, calibrated."""
+    return VolumeRanges.fitted([each for case in cases for each in seen_in(case, logits_of(case).softmax(0), organs)], len(cases))
+
+
+def seen_in(case: GridCase, chances: Tensor, organs: Sequence[str]) -> list[Seen]:
+    """Ranges and true volumes in voxels; chances (1 + organs, k, j, i) on the case's grid. Organs that the case does not show tell nothing."""
+    return [Seen(organs[channel - 1], *range_of(chances[channel]), float((case.channels == channel).sum())) for channel in case.places]
 
 
 def _at_all(logits: Tensor, case: GridCase, empty_is_undrawn: bool) -> list[float]:

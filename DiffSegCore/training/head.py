@@ -19,9 +19,10 @@ from ..model import Model, save_model
 from ..networks import OrganNetwork, build
 from ..organs import ORGANS
 from ..progress import Progress, part, silent
+from ..volume_ranges import CARD as RANGES
 from ..windows import by_planes
 from .beginning import begin_with, taught
-from .calibrating import cool, fitted_temperature
+from .calibrating import cool, fitted_ranges, fitted_temperature
 from .loop import Task, Trained, train
 from .losses import organ_loss
 from .made import made_cases
@@ -54,6 +55,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
+            RANGES: fitted_ranges(lambda case: case_logits(trained.network, case, recipe.window, fabric.device), checked, organs).to_dict(),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4), "temperature": temperature,
                          **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}

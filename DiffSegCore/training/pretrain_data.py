@@ -46,7 +46,7 @@ class Material:
         """Numbered noisy patches of these volumes, of which so many are open as the recipe's bytes allow."""
         shelf = Shelf(kept, self._open, _bytes, recipe.open_bytes)
         voxels = [int(np.prod(each.geometry.shape)) for each in kept]
-        return NoisyPatches(ImagePatches(shelf, voxels, recipe.window, turned=recipe.turned, seed=seed), recipe.guidance, recipe.dropped, seed)
+        return NoisyPatches(ImagePatches(shelf, voxels, recipe.window, turned=recipe.turned, seed=seed), recipe.guidance, recipe.dropped, seed, recipe.near)
 
     def _open(self, kept: Kept) -> Scan:
         body = self.bodies.get(kept.file)

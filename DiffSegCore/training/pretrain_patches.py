@@ -69,14 +69,15 @@ class ImagePatches(Patches):
 class NoisyPatches:
     """Numbered patches with noise: batch(first, count) is the training's `batch_of`.
 
-    guidance: as of GuidedDenoiser; dropped: the share of patches that are not told where they lie, and asked instead.
+    guidance: as of GuidedDenoiser; dropped: the share of patches that are not told where they lie, and asked instead;
+    near: the share of small noise levels.
     """
 
-    def __init__(self, patches: ImagePatches, guidance: str, dropped: float, seed: int) -> None:
+    def __init__(self, patches: ImagePatches, guidance: str, dropped: float, seed: int, near: float = .75) -> None:
         self.patches, self.seed = patches, seed
         self.dropped = dropped if guidance in ("input", "both") else 1.
         self.diffusion = chain()
-        self._weights = pretraining_weights(self.diffusion.keep)
+        self._weights = pretraining_weights(self.diffusion.keep, inside=near)
         self._log_snr = logsnr(self.diffusion.keep).float()
 
     def batch(self, first: int, count: int) -> NoisyBatch:

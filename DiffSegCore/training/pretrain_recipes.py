@@ -7,7 +7,7 @@ from typing import Any, Mapping
 from ..errors import BadInput
 from ..preprocess import Preprocessing
 from .loop import Budget
-from .probe_recipes import HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_GPU, PretextRecipe
+from .probe_recipes import PRETEXT_RECIPES, HEAD_NECK_CPU, PretextRecipe
 from .recipes import CT_KNOTS
 
 GB = 1 << 30
@@ -17,7 +17,8 @@ GB = 1 << 30
 class PretrainRecipe:
     """window: (k, j, i) voxels of a patch; guidance and dropped: as of NoisyPatches; auxiliary_weight: of the mean absolute error in
     coordinates (0..1) beside the mean squared error in velocity; turned: share of patches that are rotated and stretched;
-    open_bytes: memory-mapped volumes held open; protocol: how encoders of the recipe are evaluated; ran: what was run of it, and what not.
+    near: share of
+    the draws at the small noise levels at which features are read, the rest over all levels alike; open_bytes: memory-mapped volumes held open; protocol: how encoders of the recipe are evaluated; ran: what was run of it, and what not.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PretrainRecipe:
     octaves: int = 4
     auxiliary_weight: float = .5
     turned: float = .5
+    near: float = .75
     open_bytes: int = 4 * GB
     seed: int = 0
     protocol: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +41,7 @@ class PretrainRecipe:
 
 def _as_the_pretexts(recipe: PretextRecipe, ran: str) -> PretrainRecipe:
     """The same patches, encoder and budget as the pretexts that diffusion is compared with."""
-    return PretrainRecipe(recipe.name, recipe.title, recipe.preprocessing, recipe.window, recipe.widths, recipe.budget, ran, seed=recipe.seed)
+    return PretrainRecipe(recipe.name, recipe.title, recipe.preprocessing, recipe.window, recipe.widths, recipe.budget, ran, near=recipe.near, seed=recipe.seed)
 
 
 HEAD_NECK = PretrainRecipe(
@@ -87,7 +89,7 @@ def _on(data: str, setting: PretrainRecipe, name: str) -> PretrainRecipe:
 
 RECIPES = {recipe.name: recipe for recipe in (
     HEAD_NECK, CT_FINE, COMPARABLE, QUICK,
-    *(_as_the_pretexts(each, "what was run of it stands in the comparison's records") for each in (HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_GPU)),
+    *(_as_the_pretexts(each, "what was run of it stands in the comparison's records") for name, each in PRETEXT_RECIPES.items() if name != "trial"),
     *(_on(data, setting, name) for data in PUBLIC for name, setting in (("comparable", COMPARABLE), ("product", CT_FINE))))}
 
 

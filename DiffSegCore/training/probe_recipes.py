@@ -17,7 +17,7 @@ SWEEP = (Reading(), *(Reading(level, "keyed") for level in (9., 6., 4.7, 3.5, 2.
 class PretextRecipe:
     """What every pretext shares: patches, encoder and budget. A batch counts windows, so a pair of views is two of it.
 
-    cube: side in voxels of what masking hides, masked: the share of cubes that it hides. ran: what was run of it, and what not.
+    cube: side in voxels of what masking hides, masked: the share of cubes that it hides; near: as of PretrainRecipe. ran: what was run of it, and what not.
     """
 
     name: str
@@ -29,6 +29,7 @@ class PretextRecipe:
     ran: str
     cube: int = 8
     masked: float = .6
+    near: float = .75
     seed: int = 0
 
 
@@ -41,7 +42,7 @@ class ProbeRecipe:
     watched: so many validation cases are scored when a budget says to validate, and the best of these moments is kept.
     sweep: readings to choose from on validation cases, with a linear probe of `sweep_steps` steps on the first `sweep_cases`
     training cases, scored on as many validation cases. on_organ: share of the patches that are centred on an organ.
-    empty_is_undrawn: as in HeadRecipe. ran: what was run of it, and what not.
+    empty_is_undrawn: as in HeadRecipe. unread: levels of the pyramid, 0 the finest, that frozen probes do not look at. ran: what was run of it, and what not.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ProbeRecipe:
     sweep: tuple[Reading, ...] = SWEEP
     sweep_cases: int = 8
     sweep_steps: int = 200
+    unread: tuple[int, ...] = ()
 
 
 CPU_WIDTHS = (8, 16, 32, 64)  # so narrow that a core affords 1200 steps of every pretext
@@ -77,6 +79,13 @@ HEAD_NECK_CPU = PretextRecipe(
 HEAD_NECK_CPU_LONG = replace(
     HEAD_NECK_CPU, name="head-neck-cpu-long", title="The small encoder four times as long: about half an hour of one core",
     budget=replace(HEAD_NECK_CPU.budget, steps=4800, validate_every=1200, averaging=.998))
+
+# What might explain a result: one thing is changed, all else is as in HEAD_NECK_CPU.
+LINEAR_HU = replace(HEAD_NECK_GRID, intensity_knots=((-1350., -1.), (1000., 1.)))  # the papers'
+TWICE = tuple(2 * width for width in CPU_WIDTHS)
+HEAD_NECK_CPU_HU = replace(HEAD_NECK_CPU, name="head-neck-cpu-hu", title="The small encoder, HU as they are instead of soft tissue spread out", preprocessing=LINEAR_HU)
+HEAD_NECK_CPU_NOISE = replace(HEAD_NECK_CPU, name="head-neck-cpu-noise", title="The small encoder, all noise levels alike", near=0.)
+HEAD_NECK_CPU_WIDE = replace(HEAD_NECK_CPU, name="head-neck-cpu-wide", title="The small encoder with twice the channels", widths=TWICE)
 
 HEAD_NECK_GPU = PretextRecipe(
     name="head-neck-gpu", title="Full encoder for head and neck CT at 4 mm: hours on one GPU",
@@ -97,6 +106,11 @@ PROBE_CPU = ProbeRecipe(
     released=Budget(steps=360, batch=2, learning_rate=2e-3, warmup=20, averaging=.98, validate_every=360),
     ran="what was run of it stands in the comparison's records",
     label_file="oar", empty_is_undrawn=True, overlap=.15, sweep_cases=6, sweep_steps=150)
+
+PROBE_CPU_HU = replace(PROBE_CPU, name="head-neck-cpu-hu", preprocessing=LINEAR_HU)
+PROBE_CPU_WIDE = replace(PROBE_CPU, name="head-neck-cpu-wide", widths=TWICE)
+PROBE_CPU_FINE = replace(PROBE_CPU, name="head-neck-cpu-fine", unread=(2, 3))
+PROBE_CPU_COARSE = replace(PROBE_CPU, name="head-neck-cpu-coarse", unread=(0, 1))
 
 PROBE_GPU = ProbeRecipe(
     name="head-neck-gpu", title="Seven organs at risk at 4 mm: probes of the full encoder on one GPU",
@@ -127,8 +141,10 @@ PROBE_TRIAL = ProbeRecipe(
     released=Budget(steps=2, batch=2, warmup=1, averaging=.5, validate_every=2),
     ran="run in the tests", label_file="oar", empty_is_undrawn=True, watched=1, sweep=(Reading(), Reading(6., "keyed")), sweep_cases=2, sweep_steps=2)
 
-PRETEXT_RECIPES = {each.name: each for each in (HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_GPU, TRIAL)}
-PROBE_RECIPES = {each.name: each for each in (PROBE_CPU, PROBE_GPU, PROBE_COMPARABLE, PROBE_TRIAL)}
+PRETEXT_RECIPES = {each.name: each for each in (
+    HEAD_NECK_CPU, HEAD_NECK_CPU_LONG, HEAD_NECK_CPU_HU, HEAD_NECK_CPU_NOISE, HEAD_NECK_CPU_WIDE, HEAD_NECK_GPU, TRIAL)}
+PROBE_RECIPES = {each.name: each for each in (
+    PROBE_CPU, PROBE_CPU_HU, PROBE_CPU_WIDE, PROBE_CPU_FINE, PROBE_CPU_COARSE, PROBE_GPU, PROBE_COMPARABLE, PROBE_TRIAL)}
 
 
 def pretext_recipe(name: str) -> PretextRecipe:

@@ -52,7 +52,8 @@ class Wish:
 
 def settings(recipe: ProbeRecipe, wish: Wish, encoder: dict[str, Any], reading: Reading | None) -> dict[str, Any]:
     """Everything that decides a run, as plain values: two runs with the same settings are the same run. reading: None if it is chosen."""
-    values = {"recipe": asdict(recipe), "encoder": encoder, "protocol": wish.protocol, "labels": wish.labels, "seed": wish.seed,
+    told = {name: value for name, value in asdict(recipe).items() if name != "unread" or value}  # records are older than that
+    values = {"recipe": told, "encoder": encoder, "protocol": wish.protocol, "labels": wish.labels, "seed": wish.seed,
               "reading": reading and asdict(reading), **({"fold": asdict(wish.fold)} if wish.fold else {})}
     return json.loads(json.dumps(values))  # tuples become lists, as they'll be read
 

@@ -102,7 +102,7 @@ def _on_cached(job: Job, progress: Progress) -> Outcome:
         cases = feature_cases(job.source, job.reading, scenes, job.features, job.windows, device, part(progress, 0, .5))
     pieces = Pieces(cases[:len(job.scenes)], len(job.recipe.organs), job.recipe.piece, **job.placing)
     probe = _probe(job)
-    probe.standardise.measure(batch.pyramid for batch in _some(pieces.batch, job.recipe.frozen))
+    probe.standardise.measure((batch.pyramid for batch in _some(pieces.batch, job.recipe.frozen)), job.recipe.unread)
 
     def found(network: nn.Module, scene: Scene) -> np.ndarray:
         case, = feature_cases(job.source, job.reading, [scene], job.features, job.windows, device)
@@ -129,7 +129,7 @@ def _live(job: Job, stages: Sequence[tuple[str, Budget, bool]], progress: Progre
     if job.protocol != "finetune":
         with torch.no_grad():
             batches = _some(patches.batch, stages[0][1])
-            network.probe.standardise.measure(network.reader(batch.image.to(device), batch.body.to(device)) for batch in batches)
+            network.probe.standardise.measure((network.reader(batch.image.to(device), batch.body.to(device)) for batch in batches), job.recipe.unread)
 
     def found(candidate: nn.Module, scene: Scene) -> np.ndarray:
         logits, = averaged(lambda image, body: [candidate(image, body)], job.reading.image(scene.case), scene.body, job.windows, device)

@@ -24,6 +24,7 @@ from .head import check_channels, described, labelled_split, mean_dice, mirror_p
 from .loop import Task, Trained, train
 from .refiner_patches import STILL, RefinerBatches, RefinerPatches
 from .refiner_recipes import RefinerRecipe
+from .refiner_ranges import refined_ranges
 from .refiner_score import Bettered, bettered
 from .refining_network import RefiningNetwork
 
@@ -80,7 +81,12 @@ def train_refiner(recipe: RefinerRecipe, sources: Sources, out: Path, fabric: Fa
         gain = bettered(trained.network, watched, recipe.watched, recipe.budget.batch, fabric)
         told = _card(recipe, sources, how, found, segmentor, trained, gain, card, str(fabric.device))
         organs = () if plan["kind"] == "refiner" else found.organs
-        save_model(Model(trained.network.network.cpu().eval(), plan, recipe.preprocessing, organs, recipe.window, told), path)
+        model = Model(trained.network.network.eval(), plan, recipe.preprocessing, organs, recipe.window, told)
+        if not recipe.one:
+            given = said_by(model.network, model.window, fabric.device) if how.alternate else lambda case: found.priors.get(case.name)
+            told[CARD] |= refined_ranges(model, found.organs, found.check, given, fabric.device)
+        model.network.cpu()
+        save_model(model, path)
     return path
 
 

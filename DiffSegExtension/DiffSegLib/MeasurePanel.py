@@ -30,6 +30,9 @@ class MeasurePanel:
             return
         rows = self._logic.measure()
         Tables.fill(self.ui.measureTable, map(_cells, rows), right=(1, 2, 3, 4, 5))
+        for number, row in enumerate(rows):
+            if row.range is not None:
+                Tables.showRange(self.ui.measureTable, number, 2, row.rangeRate)
         self.ui.exportButton.enabled = self.ui.measureTable.rowCount > 0 and not self._work.busy
 
     def _onFolded(self, folded: bool) -> None:

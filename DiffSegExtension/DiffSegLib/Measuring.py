@@ -29,6 +29,7 @@ class MeasureRow:
     mean: float | None
     diameterMm: float | None
     automaticMl: float | None
+    rangeRate: float | None = None
 
 
 def rows(volumeNode: Any, segmentationNode: Any, organs: Sequence[OrganRow]) -> list[MeasureRow]:
@@ -46,7 +47,7 @@ def _row(segmentationNode: Any, organ: OrganRow, image: np.ndarray, grid: Geomet
         mask = arrayOf(layer) == segment.GetLabelValue()
         own = geometryOf(layer)
         mean, diameter = _mean(mask, own, image, grid), _diameter(mask, own)
-    return MeasureRow(organ.segmentId, organ.name, organ.ml, organ.range, mean, diameter, organ.automaticMl)
+    return MeasureRow(organ.segmentId, organ.name, organ.ml, organ.range, mean, diameter, organ.automaticMl, organ.rangeRate)
 
 
 def _mean(mask: np.ndarray, own: Geometry, image: np.ndarray, grid: Geometry) -> float | None:

@@ -17,7 +17,8 @@ _UNCHANGED = 1e-4  # share of the volume: below this, it is still the model's ow
 
 @dataclass(frozen=True)
 class OrganRow:
-    """`id` is the label id in the session (0 before there is one); `color` RGB 0..1; `range` (low, high) ml, of the model's unchanged result only."""
+    """`id` is the label id in the session (0 before there is one); `color` RGB 0..1; `range` (low, high) ml, of the model's unchanged result only;
+    `rangeRate`: in which share of its validation cases such a range held the true volume, None where nobody measured that."""
 
     id: int
     segmentId: str
@@ -28,6 +29,7 @@ class OrganRow:
     confidence: float | None
     checked: bool
     automaticMl: float | None = None
+    rangeRate: float | None = None
 
     @property
     def corrected(self) -> bool:
@@ -53,7 +55,7 @@ class OrganList:
         said = saidOf(node, id)
         limits = (said.get("low_ml"), said.get("high_ml"))
         row = OrganRow(label, id, segment.GetName(), tuple(segment.GetColor()), self.ml(segment), None if None in limits else limits,
-                       said.get("confidence"), isChecked(node, id), said.get("ml"))
+                       said.get("confidence"), isChecked(node, id), said.get("ml"), said.get("range_rate"))
         return replace(row, range=None) if row.corrected else row
 
     def ml(self, segment: Any) -> float:
@@ -87,8 +89,8 @@ def saidOf(segmentationNode: Any, segmentId: str) -> dict[str, Any]:
 
 
 def organOf(answer: Mapping[str, Any]) -> Organ:
-    """A segment to be made, from one organ of the worker's answer: {id, name, title, color (RGB 0..1), ml, low_ml, high_ml, confidence}."""
-    said = {key: answer[key] for key in ("ml", "low_ml", "high_ml", "confidence") if answer.get(key) is not None}
+    """A segment to be made, from one organ of the worker's answer: {id, name, title, color (RGB 0..1), ml, low_ml, high_ml, range_rate, confidence}."""
+    said = {key: answer[key] for key in ("ml", "low_ml", "high_ml", "range_rate", "confidence") if answer.get(key) is not None}
     tags = {SAID: json.dumps(said)}
     terminology = answer.get("terminology") or _terminology(answer["name"])
     if terminology:

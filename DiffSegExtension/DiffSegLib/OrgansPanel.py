@@ -60,6 +60,8 @@ class OrgansPanel:
         level = Icons.confidenceLevel(row.confidence)
         name.setIcon(Icons.segmentDot(row.color, level))
         name.setData(_ID, row.segmentId)
+        if row.range is not None:
+            Tables.showRange(self.ui.organTable, number, 2, row.rangeRate)
         name.setToolTip(_("The model expects a Dice of {percent} % with a careful contour.").format(percent=round(100 * row.confidence)) if row.confidence is not None
                         else _("Not from the model, so its confidence is not known."))
         tick.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)

@@ -6,6 +6,8 @@ from typing import Any, Iterable, Sequence
 
 import qt
 
+from slicer.i18n import tr as _
+
 
 def prepare(table: Any, stretched: int) -> None:
     """Columns as wide as their content, one of them as wide as is left; no row numbers."""
@@ -40,6 +42,13 @@ def number(ml: float) -> str:
 
 def numberRange(low: float, high: float) -> str:
     return f"{number(low)} \u2013 {number(high)}"
+
+
+def showRange(table: Any, row: int, column: int, rate: float | None) -> None:
+    """Pointing at a range tells what it is worth."""
+    table.item(row, column).setToolTip(
+        _("By the model's own chances alone: the true volume often lies outside.") if rate is None
+        else _("In {percent} % of cases that the model had not seen, the true volume lay in such a range.").format(percent=round(100 * rate)))
 
 
 def ml(value: float) -> str:

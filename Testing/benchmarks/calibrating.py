@@ -1,10 +1,10 @@
-"""Fit a temperature to a model that was trained before trainings did so themselves, and say what it changes.
+"""Fit a temperature and the width of volume ranges to a model that was trained before trainings did so themselves, and say what it changes.
 
     python -m Testing.benchmarks.calibrating --model head-neck-ct --data DIR [--leave-out PATTERN ...] [-o FILE]
 
 On the validation cases of the model's recipe: mean negative log-likelihood, and how far the Dice that the chances promise of an organ lies from the
 true one, at temperature 1, which is how the network was trained, and at the best. -o writes the model with its logits divided by that, in half
-precision, its labels as they were.
+precision, its labels as they were, and a card that tells how far ranges of volumes have to be widened (`volume_ranges`).
 """
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from DiffSegCore.data.cache import GridCase, cached_cases
 from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.model import Model, save_model
 from DiffSegCore.registry import DEFAULT, load_model
-from DiffSegCore.training.calibrating import TEMPERATURES, cool, negative_log_likelihood
+from DiffSegCore.training.calibrating import TEMPERATURES, cool, fitted_ranges, negative_log_likelihood
 from DiffSegCore.training.head import case_logits, labelled_split
 from DiffSegCore.training.recipes import HeadRecipe, recipe
+from DiffSegCore.volume_ranges import CARD as RANGES
 
 
 def validation_cases(model: Model, settings: HeadRecipe, args: argparse.Namespace, cache: Path) -> list[GridCase]:
@@ -67,9 +68,13 @@ def main() -> None:
         cases = validation_cases(model, settings, args, Path(cache))
         said = [(case, case_logits(model.network, case, model.window, torch.device("cpu")).float()) for case in cases]
         best = report(said, settings.empty_is_undrawn)
+        logits = {case.name: each / best for case, each in said}
+        ranges = fitted_ranges(lambda case: logits[case.name], cases, model.organs)
+        print(f"ranges of volumes, widened so as to hold in {100 * ranges.rate:.0f} % of cases: {ranges.factors or 'too few cases to tell'}")
     if args.out:
         cool(model.network.head, best)
         model.card["training"] = {**training, "temperature": best}
+        model.card[RANGES] = ranges.to_dict()
         save_model(model, args.out, half=True)
 
 

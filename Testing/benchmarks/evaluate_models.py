@@ -35,17 +35,18 @@ from .refiner_judging import Truth, calibrated
 
 def measured(case: Case, segmenter: Segmenter) -> Record:
     """Scores by organ; seconds to read and segment, by the clock and of the processor, which a busy machine does not lengthen; calibration
-    where the model is in doubt; the Dice that it expects of each organ.
+    where the model is in doubt; the Dice that it expects of each organ, and the range of its volume with the rate at which such ranges should hold.
     """
     began, busy = time.perf_counter(), time.process_time()
     prediction = segmenter.segment(read_volume(case.image))
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - busy
     truth, organs = case.truth(), segmenter.model.organs
-    scores = compare(prediction.labels, truth, organs=organs, skip_empty=True)
+    scores, said = compare(prediction.labels, truth, organs=organs, skip_empty=True), organs_found(prediction)
     say(f"{case.name}: {seconds:.1f} s, mean Dice {sum(each.dice for each in scores) / max(1, len(scores)):.3f}")
     return {"case": case.name, "seconds": seconds, "cpu_seconds": cpu_seconds, "machine": machine(), "warnings": list(prediction.warnings),
             "scores": [asdict(each) for each in scores], "calibration": calibration(prediction, truth, organs),
-            "expected": {each.size.name: each.confidence for each in organs_found(prediction)},
+            "expected": {each.size.name: each.confidence for each in said},
+            "ranges": {each.size.name: [each.low_ml, each.high_ml, each.rate] for each in said},
             "false_ml": false_ml(prediction.labels, truth) if case.complete else {}}
 
 

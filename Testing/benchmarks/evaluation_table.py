@@ -23,7 +23,7 @@ def summary(records: Mapping[str, Record]) -> dict[str, Any]:
     return {"cases": len(records), "mean_over_organs": {metric: _mean([row["mean"] for row in ones]) for metric, ones in rows.items()}, **rows,
             "worst_case": worst, "worst_dice": round(dice[worst], 4) if worst else math.nan,
             "tolerance_mm": {each.organ: each.tolerance_mm for ones in scores.values() for each in ones},
-            "calibration": calibration(records), "false_finds": _false_finds(records),
+            "calibration": calibration(records), "ranges": ranges(records), "false_finds": _false_finds(records),
             **{f"{key}_median": round(statistics.median(record[key] for record in records.values()), 2) for key in ("seconds", "cpu_seconds")},
             "measured_on": next(iter(records.values()))["machine"], "warned": sum(bool(record["warnings"]) for record in records.values())}
 
@@ -33,6 +33,19 @@ def calibration(records: Mapping[str, Record]) -> dict[str, float]:
     found = {key: _mean([record["calibration"][key] for record in records.values()]) for key in CALIBRATION}
     gaps = [record["expected"][one["organ"]] - one["dice"] for record in records.values() for one in record["scores"]]
     return {**found, "expected_off": _mean([abs(gap) for gap in gaps]), "expected_over": _mean(gaps)}
+
+
+def ranges(records: Mapping[str, Record]) -> dict[str, Any]:
+    """How often the true volume lay in the range that was given, by organ too, and the median of the ranges' widths as a share of the true volume.
+
+    rate: how often it should, None where the model does not know.
+    """
+    told = [(one["organ"], *record["ranges"][one["organ"]], one["reference_ml"]) for record in records.values() for one in record["scores"] if one["reference_ml"]]
+    held: dict[str, list[float]] = {}
+    for organ, low, high, _, true in told:
+        held.setdefault(organ, []).append(float(low <= true <= high))
+    return {"rate": next(iter({rate for *_, rate, _ in told}), None), "n": len(told), "held": _mean([each for some in held.values() for each in some]),
+            "organs": {organ: _mean(some) for organ, some in held.items()}, "width": round(statistics.median([(high - low) / true for _, low, high, _, true in told] or [0.]), 4)}
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -70,6 +83,8 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Calibration near outlines and where the model is in doubt: ECE {known['ece']:.3f}, NLL {known['nll']:.3f}, AUROC of entropy "
                          f"for errors {known['auroc']:.3f}. The Dice that it expects of an organ is off by {known['expected_off']:.3f} on average, "
                          f"{_side(known['expected_over'])}.")
+    if known := found.get("ranges"):
+        sentences.append(_range_sentence(known))
     if false := found.get("false_finds"):
         each = (f"{organ} in {one['cases']} cases (at most {one['most_ml']:.1f} ml)" for organ, one in false.items())
         sentences.append(f"Found although absent: {', '.join(each)}.")
@@ -80,6 +95,13 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
         sentences.append(f"{found['seconds_median']:.1f} s a case to read and segment, {found['cpu_seconds_median']:.1f} s of processor time (medians), "
                          f"on {found['measured_on']}.")
     return sentences
+
+
+def _range_sentence(known: Mapping[str, Any]) -> str:
+    promise = "by its chances alone" if known["rate"] is None else f"meant to hold in {100 * known['rate']:.0f} % of cases"
+    worst = min(known["organs"], key=known["organs"].__getitem__)
+    return (f"The true volume lay in the range that it gives, {promise}, in {100 * known['held']:.0f} % of {known['n']} organs ({worst} least, "
+            f"{100 * known['organs'][worst]:.0f} %); half of the ranges were narrower than {known['width']:.2f} of the true volume.")
 
 
 def _side(over: float) -> str:

@@ -16,6 +16,7 @@ from DiffSegCore.metrics import compare
 from DiffSegCore.preprocess import labels_on_model_grid, native_labels
 from DiffSegCore.refining import entropy
 from DiffSegCore.volume import LabelMap
+from DiffSegCore.volume_ranges import range_of
 
 BAND_MM = 5.
 BINS = 15
@@ -53,7 +54,7 @@ def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor,
     return {"dice": {o: s.dice for o, s in scores.items()}, "nsd": {o: s.nsd for o, s in scores.items()},
             "hd95_mm": {o: s.hd95_mm for o, s in scores.items()}, "scores": {o: asdict(s) for o, s in scores.items()},
             **calibrated(chances, truth, region), "seconds": seconds,
-            "sizes": {} if voxels is None or len(voxels) < 2 else sizes(voxels, truth, organs)}
+            "sizes": sizes(chances, voxels, truth, organs)}
 
 
 def calibrated(chances: Tensor, truth: Truth, region: Tensor) -> dict[str, float]:
@@ -105,9 +106,9 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
     return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def sizes(voxels: Tensor, truth: Truth, organs: Sequence[str]) -> dict[str, Mapping[str, float]]:
-    """Organ -> ml of the truth, and the 5th and 95th percentile of the samples, on the model grid."""
+def sizes(chances: Tensor, voxels: Tensor | None, truth: Truth, organs: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Organ -> ml on the model grid: of the truth, the range by chances alone, and the samples' 5th and 95th percentile where there are several."""
     ml = math.prod(truth.grid.spacing) / 1000
-    low, high = np.quantile(voxels.numpy(), (.05, .95), axis=0) * ml
-    return {organs[c - 1]: {"true": float((truth.channels == c).sum() * ml), "low": float(low[c - 1]), "high": float(high[c - 1])}
-            for c in truth.drawn}
+    drawn = None if voxels is None or len(voxels) < 2 else np.quantile(voxels.numpy(), (.05, .95), axis=0) * ml
+    return {organs[c - 1]: {"true": float((truth.channels == c).sum() * ml), "range": [n * ml for n in range_of(chances[c])],
+                            "samples": None if drawn is None else drawn[:, c - 1].tolist()} for c in truth.drawn}

@@ -9,7 +9,8 @@ Settings: the head alone, its labels as they are and as its chances promise the 
 kernel x steps x samples; refined labels are those that promise the best Dice. One record a case and setting; what is
 there is not computed again. Organs that nobody contoured in a case are left out. Calibration and NLL are measured where the
 head is in doubt or within 5 mm of the reference's outlines; the AUROC says how well entropy finds the errors within 5 mm of
-the answer's own outlines; coverage, how often the true volume lies between the 5th and 95th percentile of the samples' volumes.
+the answer's own outlines. How often ranges of volumes hold the true one needs records of validation cases (--split validation), which they are
+widened by: `table RECORDS --validation RECORDS`.
 """
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ import torch
 from openkbp import DATA, cases_of
 from refiner_judging import Truth, judged
 from refiner_table import pack, report
+from refiner_volumes import volumes
 
 from DiffSegCore.data.cases import Case, read_dataset
 from DiffSegCore.data.label_names import organ_name
@@ -113,6 +115,7 @@ def main() -> int:
     make.add_argument("--seed", type=int, default=0)
     show = commands.add_parser("table", help="tables and paired tests of records")
     show.add_argument("records", type=Path, metavar="DIR|FILE.json")
+    show.add_argument("--validation", type=Path, metavar="DIR|FILE.json", help="records of the validation cases")
     show.add_argument("--against", nargs="+", default=["head", "control"], metavar="SETTING", help="what each setting is tested against")
     packing = commands.add_parser("pack", help="what the tables need, in one file")
     packing.add_argument("records", type=Path, metavar="DIR")
@@ -125,6 +128,8 @@ def main() -> int:
             pack(args.records, args.file)
         else:
             print(report(args.records, args.against))
+            if args.validation:
+                print(f"\n{volumes(args.records, args.validation)}")
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -45,11 +45,10 @@ def pack(folder: Path, file: Path) -> None:
 
 def means(settings: Mapping[str, Records]) -> str:
     """Dice, NSD and HD95: the mean over organs of the mean over the cases that have them. The rest: over cases."""
-    rows = [("setting", *COLUMNS, "covered", "width", "seconds")]
+    rows = [("setting", *COLUMNS, "seconds")]
     for name, records in settings.items():
         numbers = [f"{overall(records, key):.{digits}f}" for key, digits in COLUMNS.values()]
-        covered, width = coverage(records)
-        rows.append((name, *numbers, f"{covered:.2f}", f"{width:.2f}", f"{statistics.median(r['seconds'] for r in records.values()):.1f}"))
+        rows.append((name, *numbers, f"{statistics.median(r['seconds'] for r in records.values()):.1f}"))
     return aligned(rows)
 
 
@@ -85,13 +84,6 @@ def overall(records: Records, key: str) -> float:
 def of_case(record: dict[str, Any], key: str) -> float:
     value = record[key]
     return _mean(list(value.values())) if isinstance(value, dict) else value
-
-
-def coverage(records: Records) -> tuple[float, float]:
-    """Share of (case, organ) whose true volume lies in the range, and the range's width as a share of that volume."""
-    ranges = [size for r in records.values() for size in r["sizes"].values()]
-    return (_mean([float(s["low"] <= s["true"] <= s["high"]) for s in ranges]),
-            _mean([(s["high"] - s["low"]) / s["true"] for s in ranges if s["true"] > 0]))
 
 
 def _p(gains: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ FLOORS = (
     {"errors", "progress", "files", "geometry", "organs", "resources"},
     {"volume", "itk", "dicom", "segnrrd", "reading", "writing", "organ_volumes", "stl", "dicomseg"},
     {"linear", "resample", "upsample", "preprocess", "windows", "suitability", "laterality", "pieces", "regions",
-     "prompts", "marks", "prompt_maps", "geodesic", "seeding", "decision", "crops", "draft", "zoom"},
+     "prompts", "marks", "prompt_maps", "geodesic", "seeding", "decision", "crops", "draft", "zoom", "volume_ranges"},
     {"data", "diffusion"},
     {"networks"},
     {"foreign_file", "model", "registry", "catalogue", "downloading", "installing", "refiner_card"},

@@ -10,15 +10,16 @@ from DiffSegCore.geometry import Geometry
 from DiffSegCore.measuring import longest_diameter, measured
 from DiffSegCore.segmenter import Prediction
 from DiffSegCore.volume import LabelMap, Volume
+from DiffSegCore.volume_ranges import VolumeRanges
 
 GRID = Geometry((2, 2, 5), np.diag([10.0, 10.0, 10.0, 1.0]))  # one voxel is one millilitre
 
 
-def prediction(chances: list[float]) -> Prediction:
+def prediction(chances: list[float], ranges: VolumeRanges | None = None) -> Prediction:
     """One organ, whose chances are those along i, the same in all rows."""
     p = torch.tensor(chances).expand(GRID.shape)
     ids = (p > 0.5).numpy().astype(np.uint8)
-    return Prediction(LabelMap(ids, GRID, {1: "brainstem"}), torch.stack([1 - p, p]).log() + 3, GRID, (), 0.0)
+    return Prediction(LabelMap(ids, GRID, {1: "brainstem"}), torch.stack([1 - p, p]).log() + 3, GRID, (), 0.0, ranges)
 
 
 def test_a_sure_organ_has_one_volume_and_full_confidence():
@@ -30,6 +31,14 @@ def test_doubt_at_the_edge_widens_the_range_and_lowers_the_confidence():
     (found,) = organs_found(prediction([0.1, 0.3, 0.9, 0.6, 0]))
     assert (found.low_ml, found.size.ml, found.high_ml) == (4, 8, 12)
     assert found.confidence == pytest.approx(2 * 1.5 / (2 + 1.9))  # Dice to be expected: 2 E|P and T| / (|P| + E|T|)
+
+
+def test_a_range_is_widened_as_validation_cases_taught_and_says_how_surely_it_holds():
+    chances = [0.1, 0.3, 0.9, 0.6, 0]
+    (found,) = organs_found(prediction(chances, VolumeRanges({"brainstem": 2.}, 15)))
+    assert (found.low_ml, found.size.ml, found.high_ml, found.rate) == (2, 8, 24, .9)
+    (unknown,) = organs_found(prediction(chances, VolumeRanges({"mandible": 2.}, 15)))
+    assert (unknown.low_ml, unknown.high_ml, unknown.rate) == (4, 12, None)
 
 
 def test_an_organ_that_was_not_found_has_none():

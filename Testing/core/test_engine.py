@@ -106,6 +106,15 @@ def test_a_segmentation_names_its_organs_with_volume_range_and_confidence(begun)
     np.testing.assert_array_equal(begun.current()[1]["labels"], arrays["labels"])
 
 
+def test_ranges_that_hold_say_how_often_and_still_do_where_a_new_worker_gets_the_result(begun):
+    answer, arrays = begun.segment(model="toy", device="cpu")
+    assert [organ["range_rate"] for organ in answer["organs"]] == [.9, None]
+    before = begun.measure()[0]["rows"]
+    begun.labels({"labels": drawn()})
+    begun.labels(arrays, **json.loads(json.dumps({key: answer[key] for key in ("names", "grid", "ranges")})))
+    assert begun.measure()[0]["rows"] == before and before[0]["high_ml"] > before[0]["ml"]
+
+
 def test_a_prompt_gives_the_box_it_changed_and_undo_the_box_it_changed_back(begun):
     answer, arrays = begun.prompt(**point(3, 4, 5))
     edit = answer["edit"]

@@ -64,8 +64,8 @@ def test_a_prompt_is_repeated_with_the_answer_that_it_got(journal):
 def test_a_segmentation_is_repeated_as_labels_and_ends_what_was_before(journal):
     journal.hear("labels")
     journal.hear("prompt")
-    journal.hear("segment", {"names": {"1": "liver"}, "grid": {}, "organs": []}, {"labels": LABELS, "logits": LABELS})
-    assert journal.names == ["click_model", "set_volume", "labels"] and journal.entries[-1].arguments == {"names": {"1": "liver"}, "grid": {}}
+    journal.hear("segment", {"names": {"1": "liver"}, "grid": {}, "ranges": None, "organs": []}, {"labels": LABELS, "logits": LABELS})
+    assert journal.names == ["click_model", "set_volume", "labels"] and journal.entries[-1].arguments == {"names": {"1": "liver"}, "grid": {}, "ranges": None}
     assert set(journal.entries[-1].blocks) == {"labels", "logits"} and set(journal.freed) == {"labels", "prompt", "segment"}
 
 

@@ -93,6 +93,14 @@ def test_a_channel_that_never_changes_is_not_blown_up():
     assert fixed(constant)[0].abs().max() < 1
 
 
+def test_levels_that_are_not_read_change_nothing(probe, pyramid):
+    probe.standardise.measure([pyramid], unread=(0,))
+    for weight in probe.read.parameters():
+        torch.nn.init.normal_(weight)
+    before = probe(pyramid)
+    assert torch.equal(probe([pyramid[0] + 5, *pyramid[1:]]), before) and not torch.equal(probe([pyramid[0], pyramid[1] + 5, *pyramid[2:]]), before)
+
+
 def test_measured_scales_travel_with_the_weights(pyramid):
     first, second = LinearProbe(WIDTHS, 3), LinearProbe(WIDTHS, 3)
     first.standardise.measure([[3 * level for level in pyramid]])

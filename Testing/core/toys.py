@@ -46,7 +46,8 @@ def toy_model(path: Path, widths: tuple[int, ...] = (8, 16)) -> Path:
     torch.manual_seed(3)
     architecture = {"kind": "organs", "organs": len(ORGANS), "encoder": {"widths": list(widths)}}
     preprocessing = Preprocessing((4.0, 4.0, 4.0), ((-1000.0, -1.0), (1000.0, 1.0)), "CT")
-    card = {"title": "A toy", "data": "nothing", "licence": "CC0", "dice": {"brainstem": 0.5, "mandible": 0.7}}
+    card = {"title": "A toy", "data": "nothing", "licence": "CC0", "dice": {"brainstem": 0.5, "mandible": 0.7},
+            "volume_ranges": {"rate": 0.9, "cases": 15, "factors": {"brainstem": 1.5}}}
     save_model(Model(build(architecture).eval(), architecture, preprocessing, ORGANS, (16, 16, 16), card), path)
     return path
 

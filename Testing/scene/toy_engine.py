@@ -37,7 +37,7 @@ class ToyEngine:
             raise BadInput("There is no model 'missing'; choose another one.")
         self.start = self.now = np.where(np.isin(self.image, (1, 5)), self.image, 0).astype(np.uint8)
         self.trail, self.done, self.undone = [], [], []
-        organs = [{**organ, "ml": self._ml(self.now == organ["id"]), "low_ml": 0.0, "high_ml": 9.0, "confidence": 1 - 0.1 * organ["id"]} for organ in ORGANS]
+        organs = [{**organ, "ml": self._ml(self.now == organ["id"]), "low_ml": 0.0, "high_ml": 9.0, "range_rate": 0.9, "confidence": 1 - 0.1 * organ["id"]} for organ in ORGANS]
         self.names = {str(organ["id"]): organ["name"] for organ in ORGANS}
         return {"organs": organs, "warnings": ["It is a toy."], "seconds": 0.0, "names": self.names}, {"labels": self.now}
 

@@ -18,6 +18,7 @@ class Row:
     mean: float | None = None
     diameterMm: float | None = None
     automaticMl: float | None = None
+    rangeRate: float | None = None
 
 
 @dataclass

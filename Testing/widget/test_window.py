@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,15 @@ def test_the_table_says_name_volume_and_range(panel):
     panel.refresh()
     assert [panel.ui.organTable.item(0, column).text() for column in range(3)] == ["Larynx", "31.4 ml", "25.0 – 37.0"]
     assert panel.ui.checkedLabel.text == "0 of 2 checked"
+
+
+@pytest.mark.parametrize("rate, said", [(.9, "90 %"), (None, "own chances alone")])
+def test_pointing_at_a_range_tells_what_it_is_worth(panel, logic, rate, said):
+    logic.rows = [replace(row, rangeRate=rate) for row in logic.rows]
+    panel.refresh()
+    panel.ui.measureButton.collapsed = False
+    for table in (panel.ui.organTable, panel.ui.measureTable):
+        assert said in table.item(0, 2).toolTip()
 
 
 def test_a_tick_marks_a_segment_as_checked(panel, logic):

@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", default="cpu", help=f"what to compare: {', '.join(PLANS)}")
     parser.add_argument("--only", nargs="+", default=[], metavar="ENCODER", help="only what concerns these: several processes can share a plan")
+    parser.add_argument("--protocols", nargs="+", default=[], metavar="PROTOCOL", help="only these: linear, nonlinear, finetune")
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="where the data sets lie")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where encoders, records and what is cached go")
     parser.add_argument("--coordinates", type=Path, metavar="FILE", help="a model of `diffseg train body`, which guidance needs")
@@ -52,8 +53,7 @@ def compare(args: argparse.Namespace) -> None:
 
     from .running import Place, missing, run
 
-    plan, place = plan_of(args.plan), Place(args.data, args.out, args.coordinates)
-    plan = plan.only(args.only) if args.only else plan
+    plan, place = plan_of(args.plan).only(args.only, args.protocols), Place(args.data, args.out, args.coordinates)
     kind = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[args.device]
     fabric = Fabric(accelerator=kind, devices=1, **arithmetic("auto", args.device))
     left = missing(plan, place, fabric)

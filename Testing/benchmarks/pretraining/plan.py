@@ -50,13 +50,15 @@ class Plan:
         """Encoders that have to be pretrained, in order."""
         return [name for name in PRETRAINED if any(name in arm.encoders for arm in self.arms)]
 
-    def only(self, names: Sequence[str]) -> Plan:
-        """The part of the plan that concerns these encoders; BadInput lists those that it has where one is unknown."""
-        known = [name for name in ENCODERS if any(name in arm.encoders for arm in self.arms)]
-        for name in names:
-            if name not in known:
-                raise BadInput(f"the plan {self.name!r} has no encoder {name!r}; it has {', '.join(known)}")
-        return replace(self, arms=tuple(replace(arm, encoders=tuple(each for each in arm.encoders if each in names)) for arm in self.arms))
+    def only(self, names: Sequence[str], protocols: Sequence[str] = ()) -> Plan:
+        """The part of the plan that concerns these encoders and protocols, none named is all; BadInput lists those that it has where one is unknown."""
+        encoders = [name for name in ENCODERS if any(name in arm.encoders for arm in self.arms)]
+        for kind, given, known in (("encoder", names, encoders), ("protocol", protocols, list(dict.fromkeys(arm.protocol for arm in self.arms)))):
+            for name in given:
+                if name not in known:
+                    raise BadInput(f"the plan {self.name!r} has no {kind} {name!r}; it has {', '.join(known)}")
+        return replace(self, arms=tuple(replace(arm, encoders=tuple(each for each in arm.encoders if each in (names or encoders)))
+                                        for arm in self.arms if not protocols or arm.protocol in protocols))
 
     def probes(self, frozen: bool) -> Iterator[tuple[str, str, float, int]]:
         """(encoder, protocol, labels, seed). Frozen: encoder after encoder, for features are kept of one at a time. Else seed after seed,
@@ -86,9 +88,15 @@ CPU_LONG = replace(CPU, name="cpu-long", title="The CPU plan with every arm, abo
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))))
 
-# Whether longer pretraining changes the picture: the best form of guidance on validation cases, and the strongest rivals.
-CPU_LENGTH = Plan("cpu-length", "Four times the pretraining for some encoders, about an hour of one core", "head-neck-cpu-long", "head-neck-cpu", (
-    Arm("nonlinear", 1., SEEDS, ("random", "masked", "contrastive", "diffusion-input")),), cost=(4 * CPU.cost[0], *CPU.cost[1:]))
+# What might explain the picture, one thing changed at a time: the best form of guidance on validation cases, and the strongest rivals.
+CAUSES = Plan("", "", "head-neck-cpu", "head-neck-cpu", (Arm("nonlinear", 1., SEEDS, ("masked", "contrastive", "diffusion-input")),), cost=CPU.cost)
+CPU_CAUSES = (
+    replace(CAUSES, name="cpu-length", title="Four times the pretraining", pretext="head-neck-cpu-long", cost=(4 * CPU.cost[0], *CPU.cost[1:])),
+    replace(CAUSES, name="cpu-noise", title="All noise levels alike", pretext="head-neck-cpu-noise").only(["diffusion-input"]),
+    replace(CAUSES, name="cpu-hu", title="HU as they are", pretext="head-neck-cpu-hu", probe="head-neck-cpu-hu"),
+    replace(CAUSES, name="cpu-wide", title="Twice the channels", pretext="head-neck-cpu-wide", probe="head-neck-cpu-wide", cost=tuple(3 * each for each in CPU.cost)),
+    replace(CAUSES, name="cpu-fine", title="The two finest levels read alone", probe="head-neck-cpu-fine"),
+    replace(CAUSES, name="cpu-coarse", title="The two coarsest levels read alone", probe="head-neck-cpu-coarse"))
 
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
     *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
@@ -98,7 +106,7 @@ TRIAL = Plan("trial", "A few steps of everything: to see that it runs", "trial",
     Arm("nonlinear", 1., (0,), ("random", "restorative", "diffusion")),
     Arm("finetune", .4, (0,), ("scratch", "restorative"))), cost=(10, 10, 5, 5))
 
-PLANS = {plan.name: plan for plan in (CPU, CPU_LONG, CPU_LENGTH, GPU, TRIAL)}
+PLANS = {plan.name: plan for plan in (CPU, CPU_LONG, *CPU_CAUSES, GPU, TRIAL)}
 
 
 def plan_of(name: str) -> Plan:
