@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks.pretraining.causes import causes
 from benchmarks.pretraining.claims import claims
 from benchmarks.pretraining.figure import save_figure
 from benchmarks.pretraining.plan import ENCODERS, PLANS, plan_of
@@ -18,7 +19,7 @@ from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput
 from DiffSegCore.progress import silent
 from DiffSegCore.training.probe_recipes import pretext_recipe, probe_recipe
-from DiffSegCore.training.probe_records import read_records
+from DiffSegCore.training.probe_records import read_records, write_record
 from DiffSegCore.writing import write_labels, write_volume
 
 NONLINEAR = Setting("nonlinear", 1.)
@@ -81,6 +82,15 @@ def test_seeds_are_compared_in_pairs():
     results = Results(records(diffusion=.5, diffusion_both=.52))
     difference = results.of("diffusion-both", NONLINEAR).over(results.of("diffusion", NONLINEAR))
     assert difference.mean == pytest.approx(.02) and difference.sd == pytest.approx(0)
+
+
+def test_what_one_change_does_stands_beside_the_comparison(tmp_path):
+    for place, dice in ((tmp_path, .5), (tmp_path / "cpu-length", .6)):
+        for record in records(masked=dice, diffusion_input=dice) + records(random=.4) * (place == tmp_path):
+            run = record["settings"]
+            write_record(place / "records" / f"{run['encoder']['name']}-{run['seed']}.json", record)
+    assert causes(tmp_path).splitlines() == ["| encoder | as compared | Four times the pretraining |", "|---|---|---|",
+                                             "| masked autoencoding | 0.510 ± 0.010 | 0.610 ± 0.010 |", "| diffusion + input | 0.510 ± 0.010 | 0.610 ± 0.010 |"]
 
 
 def test_the_figure_is_drawn_from_records(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.pretraining.causes import causes
 from benchmarks.pretraining.plan import plan_of
 from benchmarks.pretraining.results import Results
 from benchmarks.pretraining.table import markdown, table
@@ -28,4 +29,5 @@ def test_all_runs_had_the_same_recipe_and_cases():
 def test_table_and_readme_say_what_the_records_say():
     results = Results(RECORDS)
     assert (HOME / "table.txt").read_text(encoding="utf-8") == table(results) + "\n"
+    assert causes(HOME) in (ROOT / "README.md").read_text(encoding="utf-8")
     assert markdown(results) in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from DiffSegCore.files import atomic
 from DiffSegCore.progress import silent
 from DiffSegCore.training.probe_records import read_records
 
+from .causes import causes
 from .figure import save_figure
 from .plan import PLANS, plan_of
 from .results import Results
@@ -41,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="only say what is missing")
     parser.add_argument("--table", action="store_true", help="only make the table, and the figure, of the records that are there")
     parser.add_argument("--markdown", action="store_true", help="only print the means, for the README")
+    parser.add_argument("--causes", action="store_true", help="only print what changes where one thing is changed, of records in OUT/<plan>")
     parser.add_argument("--figure", type=Path, metavar="FILE.png")
     return parser.parse_args()
 
@@ -66,6 +68,9 @@ def compare(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Table and figure of the records."""
+    if args.causes:
+        print(causes(args.out))
+        return
     results = Results(read_records(args.out / "records"))
     if args.markdown:
         print(markdown(results))
@@ -83,7 +88,7 @@ def main() -> int:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
-        if not (args.table or args.markdown):
+        if not (args.table or args.markdown or args.causes):
             compare(args)
         if not args.list:
             report(args)
