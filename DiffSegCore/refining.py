@@ -64,11 +64,22 @@ def labelled(chances: Tensor) -> Tensor:
     return torch.cat([1 - chances, chances]) if len(chances) == 1 else chances
 
 
-@torch.no_grad()
 def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4, samples: int = 8, seed: int = 0, kernel: str = "exact",
                   region: Tensor | None = None, origin: Sequence[int] = (0, 0, 0), overlap: float = .25,
                   device: torch.device | str = "cpu", progress: Progress = silent) -> Refinement:
-    """image (channels, K, J, I) in model values and prior (classes, K, J, I), chances, both on the model grid.
+    """The last of `refinements`: that of all samples."""
+    *_, found = refinements(model, image, prior, steps=steps, samples=samples, seed=seed, kernel=kernel, region=region, origin=origin,
+                            overlap=overlap, device=device, progress=progress)
+    return found
+
+
+@torch.no_grad()
+def refinements(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4, samples: int = 8, seed: int = 0, kernel: str = "exact",
+                region: Tensor | None = None, origin: Sequence[int] = (0, 0, 0), overlap: float = .25,
+                device: torch.device | str = "cpu", progress: Progress = silent) -> Iterator[Refinement]:
+    """After each sample, what the samples so far make: one by the control, or where nothing is in doubt.
+
+    image (channels, K, J, I) in model values and prior (classes, K, J, I), chances, both on the model grid.
 
     kernel: "exact", "plug-in" (as published, wrong: for comparison) or "redraw" (keep or redraw). region: where to refine, bool
     (K, J, I); by default where the prior is doubtful. origin: where the image's first voxel lies in the whole volume, for crops.
@@ -81,7 +92,8 @@ def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4,
     region = doubtful(prior, model.preprocessing.spacing_mm) if region is None else region
     windows = windows_over(region, model.window, overlap)
     if not windows:
-        return _unchanged(prior, region, samples)
+        yield _unchanged(prior, region, samples)
+        return
     span = spanned(windows)
     outside = model.preprocessing.intensity_knots[0][1]
     views = Views(model.network, cut(image, span, outside), believable(_background_around(prior, span)),
@@ -89,7 +101,7 @@ def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4,
     total = views.count * (1 + (samples * steps if card.diffusion else 1))
     views.told = Told(progress, total)
     beliefs = _samples(views, chain, span.shift(origin), steps, samples, seed, kernel) if card.diffusion else _control(views, chain)
-    return _gathered(beliefs, prior, region, span, len(windows))
+    yield from _gathered(beliefs, prior, region, span, len(windows))
 
 
 def refiner_of(model: Model) -> Refiner:
@@ -195,25 +207,29 @@ def _control(views: Views, chain: MaskDiffusion) -> Iterator[Tensor]:
     yield chain.chances(views.logits(None, 0.))
 
 
-def _gathered(beliefs: Iterator[Tensor], prior: Tensor, region: Tensor, span: Box, windows: int) -> Refinement:
-    """Means over samples, laid into the whole volume; `span` may reach over its edges."""
+def _gathered(beliefs: Iterator[Tensor], prior: Tensor, region: Tensor, span: Box, windows: int) -> Iterator[Refinement]:
+    """Means over the samples so far, laid into the whole volume; `span` may reach over its edges."""
     inside = span.clip(region.shape)
     within = inside.shift([-a for a in span.start])
-    mean, doubt, voxels, asked = 0., 0., [], region[inside.slices]
+    total, doubts, voxels, asked = 0., 0., [], region[inside.slices]
     fixed = labelled(prior).argmax(0).masked_fill(region, -1)
     settled = torch.stack([(fixed == label).sum() for label in range(1, len(labelled(prior)))])
     for belief in beliefs:
         belief = labelled(belief[(0, slice(None), *within.slices)])
-        mean, doubt = mean + belief, doubt + entropy(belief)
+        total, doubts = total + belief, doubts + entropy(belief)
         labels = belief.argmax(0)[asked]
         voxels.append(settled + torch.stack([(labels == label).sum() for label in range(1, len(belief))]))
-    mean, doubt = mean / len(voxels), doubt / len(voxels)
+        yield _laid(total / len(voxels), doubts / len(voxels), torch.stack(voxels), prior, region, inside, windows)
+
+
+def _laid(mean: Tensor, doubt: Tensor, voxels: Tensor, prior: Tensor, region: Tensor, inside: Box, windows: int) -> Refinement:
+    """mean (labels, *inside) of the samples' chances and doubt (*inside), of their entropies, in the whole volume."""
     chances, total, shared = prior.float().clone(), torch.zeros(region.shape), torch.zeros(region.shape)
-    place = (slice(None), *inside.slices)
+    place, asked = (slice(None), *inside.slices), region[inside.slices]
     chances[place] = torch.where(asked, mean[-len(prior):], chances[place])
     total[inside.slices] = entropy(mean) * asked
     shared[inside.slices] = (entropy(mean) - doubt).clamp(min=0) * asked
-    return Refinement(chances, total, shared, torch.stack(voxels), region, windows)
+    return Refinement(chances, total, shared, voxels, region, windows)
 
 
 def entropy(chances: Tensor) -> Tensor:

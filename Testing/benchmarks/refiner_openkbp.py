@@ -38,7 +38,7 @@ from DiffSegCore.model import Model
 from DiffSegCore.preprocess import to_model_grid
 from DiffSegCore.reading import read_labels, read_volume
 from DiffSegCore.refiner_card import RefinerCard
-from DiffSegCore.refining import refine_volume
+from DiffSegCore.refining import Refinement, refinements
 from DiffSegCore.regions import doubtful
 from DiffSegCore.registry import DEFAULT, load_model
 from DiffSegCore.segmenter import Segmenter
@@ -70,14 +70,25 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
     organs, truth = head.model.organs, Truth.of(labels, head.model.organs, prediction.geometry)
     region = doubtful(prior, prediction.geometry.spacing)
     image, _ = to_model_grid(volume, refiner.preprocessing)
-    for setting in wanted:
-        kernel, steps, samples = setting
-        if kernel.startswith("head"):
-            yield setting, judged(prior, truth, organs, region, prediction.seconds, logits=decided(prior) if kernel == "head-decided" else None)
-            continue
+    for setting in (each for each in wanted if each in HEADS):
+        yield setting, judged(prior, truth, organs, region, prediction.seconds, logits=decided(prior) if setting[0] == "head-decided" else None)
+    for kernel, steps in dict.fromkeys((kernel, steps) for kernel, steps, samples in wanted if (kernel, steps, samples) not in HEADS):
+        counts = [samples for *way, samples in wanted if tuple(way) == (kernel, steps)]
+        asked = refinements(refiner, image, prior, steps=steps, samples=max(counts), seed=seed, kernel="exact" if kernel == "control" else kernel)
+        for samples, found, seconds in timed(asked):
+            if samples in counts or not found.windows:
+                record = judged(found.chances, truth, organs, region, seconds, logits=found.logits, voxels=found.voxels)
+                for count in (counts if not found.windows else [samples]):
+                    yield (kernel, steps, count), {**record, "windows": found.windows}
+
+
+def timed(asked: Iterator[Refinement]) -> Iterator[tuple[int, Refinement, float]]:
+    """How many samples there are by now, what they make, and the seconds that it took, others' work between them not counted."""
+    count, seconds, began = 0, 0., time.monotonic()
+    for found in asked:
+        count, seconds = count + 1, seconds + time.monotonic() - began
+        yield count, found, seconds
         began = time.monotonic()
-        found = refine_volume(refiner, image, prior, steps=steps, samples=samples, seed=seed, kernel="exact" if kernel == "control" else kernel)
-        yield setting, {**judged(found.chances, truth, organs, region, time.monotonic() - began, logits=found.logits, voxels=found.voxels), "windows": found.windows}
 
 
 def run(args: argparse.Namespace) -> None:

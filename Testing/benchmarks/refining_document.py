@@ -16,6 +16,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 import brains
 import refiner_priors
 import refiner_table
+import refiner_volumes
 import vessels
 
 RECORDS = Path(__file__).resolve().parents[2] / "docs" / "refining"
@@ -45,8 +46,10 @@ def _tables(records: Path) -> list[tuple[str, str, Callable[[], str]]]:
          "which reads the head's features; priors are the head's answers to the cases that it learnt from. The control sees no noisy mask and answers at once. "
          "\"exact-2x1\": the exact kernel, 2 steps, 1 sample; \"plug-in\": as published. How to read the columns: `Testing/benchmarks/refiner_openkbp.py`.",
          lambda: refiner_table.report(records / "openkbp.json", ["head", "control"])),
-        ("Several samples", "The same refiner with 1, 2 and 4 steps and 1 and 8 samples, on six of the cases. Covered: how often the true volume lies between the 5th and the 95th percentile "
-         "of the samples' volumes, width: of that range, as a share of the true volume.", lambda: refiner_table.report(records / "openkbp-samples.json", ["exact-1x1"])),
+        ("Ranges of volumes", "How often a range holds the true volume, of every organ that was drawn in a test case, and the median of the ranges' widths as a share of the true volume. "
+         "Samples: between the 5th and the 95th percentile of the samples' volumes. Chances: between the volumes of the voxels whose chance is .75 and .25 or more. Widened: that, "
+         "by as much as the 15 validation cases need to hold in nine of ten (`DiffSegCore/volume_ranges.py`); this is what `diffseg refine` prints.",
+         lambda: refiner_volumes.volumes(records / "openkbp.json", records / "openkbp-validation.json")),
         ("Learning in turns", "The pair above, trained one after the other, and a pair trained in turns (HiDiff's alternate-collaborative way): as many steps of each network.",
          lambda: "\n\n".join(f"{way}\n\n{refiner_table.report(records / file, ['head'], PAIR)}" for way, file in (("apart", "openkbp.json"), ("in turns", "in-turns.json")))),
         ("Priors from elsewhere", "Reference labels corrupted to a Dice, and refined by a refiner of one object that learnt from OpenKBP's training cases alone (900 steps): organs of its test "

@@ -1,4 +1,4 @@
-"""The comparison of pretexts that the README tells of is the one whose records lie in docs/pretraining."""
+"""The comparison of pretexts that docs/Pretraining.md tells of is the one whose records lie in docs/pretraining."""
 from __future__ import annotations
 
 import json
@@ -26,8 +26,8 @@ def test_all_runs_had_the_same_recipe_and_cases():
     assert {(len(record["train"]), record["validation"]["cases"], record["test"]["cases"]) for record in RECORDS} == {(110, 15, 40), (11, 15, 40)}
 
 
-def test_table_and_readme_say_what_the_records_say():
+def test_table_and_page_say_what_the_records_say():
     results = Results(RECORDS)
     assert (HOME / "table.txt").read_text(encoding="utf-8") == table(results) + "\n"
-    assert causes(HOME) in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert markdown(results) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert causes(HOME) in (ROOT / "docs" / "Pretraining.md").read_text(encoding="utf-8")
+    assert markdown(results) in (ROOT / "docs" / "Pretraining.md").read_text(encoding="utf-8")
