@@ -26,7 +26,8 @@ from .zoom import useful
 
 COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the volume in which blocks are averaged already
 # How far a prompt's answer is taken over what was there: in mm, and in depths of the prompt's place.
-DRAWN = 6., 1.5    # over what was drawn or found
+DRAWN = 6., 1.5    # over what was drawn, by hand or by a tool that does not say how sure it is
+FOUND = 4., 1.     # over an automatic result that says how sure it is: as far as over what was drawn, a sixth of clicks cost a little, so one in fifteen
 CLICKED = 25., 2.  # a "not here" over what clicks alone made. Without it one took half of a large sarcoma: Dice of two after five clicks .76, not .85
 SETTLED = 12., 2.  # over what more clicks than these few made: late ones took and added whole muscles
 FEW = 5
@@ -37,7 +38,8 @@ UNTOUCHED = .25  # share of a voxel by which a label may differ from the automat
 @dataclass(frozen=True, eq=False)
 class Seen:
     """One look: its crop, the share (k, j, i) of each voxel that was object before, how prompts steered, and the answer; known (k, j, i):
-    the chances of what was there, without the prompts; drawn: whether that is more than prompts alone made."""
+    the chances of what was there, without the prompts; drawn: whether that is more than prompts alone made; found: whether it is an automatic
+    result, or was one, whose chances are known."""
 
     grid: Geometry
     share: Tensor
@@ -45,6 +47,7 @@ class Seen:
     answer: Look
     known: Tensor
     drawn: bool
+    found: bool
 
     def near(self, newest: Mark, count: int) -> Seen:
         """What was there is believed the more the further from the newest of `count` prompts: a correction of one place is no second opinion on
@@ -61,7 +64,7 @@ class Seen:
     def _reach(self, newest: Mark, count: int) -> tuple[float, float] | None:
         """None: all is seen anew. So it is while few clicks alone made the object, unless the newest says that something does not belong."""
         if self.drawn:
-            return DRAWN
+            return FOUND if self.found else DRAWN
         if newest.kind == "region":
             return None
         if count > FEW:
@@ -136,16 +139,14 @@ class Sight:
         source = self.coarse if grid.spacing[0] >= COARSE_MM else self.volume
         image = crop_image(source, grid, self.values, self.model.preprocessing)
         given = steering(marks(prompts, grid), share, image[1], grid.spacing, own=label not in self.drawn)
-        prior = self._known(label, grid, share)
+        chance = None if self.doubts is None else self.doubts.chance(label, grid)
+        prior = share if chance is None else self._known(label, grid, share, chance)
         answer = refine_crop(self.model, image, believed(prior, given), given, steps=self.steps, samples=samples, seed=self.seed,
                              origin=lattice_index(grid), device=self.device)
-        return Seen(grid, share, given, answer, doubted(prior), label in self.drawn)
+        return Seen(grid, share, given, answer, doubted(prior), label in self.drawn, chance is not None)
 
-    def _known(self, label: int, grid: Geometry, share: Tensor) -> Tensor:
-        """The share, or an automatic result's chances (k, j, i) where its label is as it was."""
-        chance = None if self.doubts is None else self.doubts.chance(label, grid)
-        if chance is None:
-            return share
+    def _known(self, label: int, grid: Geometry, share: Tensor, chance: Tensor) -> Tensor:
+        """The share (k, j, i), or an automatic result's chances where its label is as it was."""
         untouched = (share - share_of(self.doubts.draft, label, self.native, grid)).abs() < UNTOUCHED
         return torch.where(untouched, chance, share)
 

@@ -20,7 +20,7 @@ CARD = "volume_ranges"
 
 
 @dataclass(frozen=True)
-class Seen:
+class KnownVolume:
     """An organ of a held-out case: its true volume, more than 0, and its range by chances alone, in the same unit."""
 
     organ: str
@@ -41,7 +41,7 @@ class VolumeRanges:
     rate: float = RATE
 
     @classmethod
-    def fitted(cls, seen: Sequence[Seen], cases: int, rate: float = RATE) -> VolumeRanges:
+    def fitted(cls, seen: Sequence[KnownVolume], cases: int, rate: float = RATE) -> VolumeRanges:
         """From organs of validation cases: what a tenth of all organs need more than is usual for the organ, times what is usual for it.
 
         What is usual is the mean of its own cases, drawn towards that of all: a few cases' worst says little, and one factor for all organs would
@@ -81,7 +81,7 @@ def range_of(chance: Tensor) -> tuple[int, int]:
     return int((chance >= LEAST).sum()), int((chance >= MOST).sum())
 
 
-def _need(seen: Seen) -> float:
+def _need(seen: KnownVolume) -> float:
     """Logarithm of the factor from which on the range holds the true volume; infinite where nothing was thought possible."""
     below = math.log(seen.low / seen.true) if seen.low > 0 else -math.inf
     above = math.log(seen.true / seen.high) if seen.high > 0 else math.inf

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..data.cache import GridCase
 from ..networks import OrganHead
-from ..volume_ranges import Seen, VolumeRanges, range_of
+from ..volume_ranges import KnownVolume, VolumeRanges, range_of
 from .losses import merge_unknown
 
 TEMPERATURES = tuple(2 ** (n / 4) for n in range(-4, 13))  # of .5 to 8; to divide by a power of two changes no bit but the exponent's
@@ -52,9 +52,9 @@ def fitted_ranges(logits_of: Callable[[GridCase], Tensor], cases: Sequence[GridC
     return VolumeRanges.fitted([each for case in cases for each in seen_in(case, logits_of(case).softmax(0), organs)], len(cases))
 
 
-def seen_in(case: GridCase, chances: Tensor, organs: Sequence[str]) -> list[Seen]:
+def seen_in(case: GridCase, chances: Tensor, organs: Sequence[str]) -> list[KnownVolume]:
     """Ranges and true volumes in voxels; chances (1 + organs, k, j, i) on the case's grid. Organs that the case does not show tell nothing."""
-    return [Seen(organs[channel - 1], *range_of(chances[channel]), float((case.channels == channel).sum())) for channel in case.places]
+    return [KnownVolume(organs[channel - 1], *range_of(chances[channel]), float((case.channels == channel).sum())) for channel in case.places]
 
 
 def _at_all(logits: Tensor, case: GridCase, empty_is_undrawn: bool) -> list[float]:

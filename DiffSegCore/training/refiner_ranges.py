@@ -10,7 +10,7 @@ from ..data.cache import GridCase
 from ..model import Model
 from ..refiner_card import RefinerCard
 from ..refining import refine_volume
-from ..volume_ranges import CARD, Seen, VolumeRanges
+from ..volume_ranges import CARD, KnownVolume, VolumeRanges
 from .calibrating import seen_in
 
 MOST = 40  # cases: enough for a rate of nine in ten
@@ -20,7 +20,7 @@ def refined_ranges(model: Model, organs: Sequence[str], cases: Sequence[GridCase
                    device: torch.device) -> dict[str, Any]:
     """An entry for the refiner's card, {} where no case has a prior that a segmentor gave it; with the steps and samples that the card names."""
     card, count = RefinerCard.of(model.card), 0
-    seen: list[Seen] = []
+    seen: list[KnownVolume] = []
     for case in cases[::-(-len(cases) // MOST)]:
         prior = prior_of(case)
         if prior is not None:

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Mapping
 from refiner_table import shared
 
 from DiffSegCore.evaluation import aligned
-from DiffSegCore.volume_ranges import Seen, VolumeRanges
+from DiffSegCore.volume_ranges import KnownVolume, VolumeRanges
 
 Records = Mapping[str, dict[str, Any]]  # by case
 LEARNT = "exact-1x1"  # a refiner's validation records: the mean chance hardly depends on steps and samples
@@ -42,7 +42,7 @@ def by_organ(records: Records, factors: VolumeRanges) -> str:
 
 def factors_of(records: Records) -> VolumeRanges:
     """Fitted to a setting's validation records."""
-    return VolumeRanges.fitted([Seen(organ, *size["range"], size["true"]) for _, organ, size in _sizes(records)], len(records))
+    return VolumeRanges.fitted([KnownVolume(organ, *size["range"], size["true"]) for _, organ, size in _sizes(records)], len(records))
 
 
 def _sizes(records: Records) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -39,8 +39,9 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture
 def knowing(monkeypatch):
-    """A session of nothing, or of labels, whose model knows the truth; known: what is believed without the prompts; looked: the spacing of every look."""
-    def begin(truth: np.ndarray, geometry: Geometry, labels: np.ndarray | None = None, known: np.ndarray | None = None) -> tuple[RefinementSession, list[float]]:
+    """A session of nothing, or of labels, whose model knows the truth; known: what is believed without the prompts; found: by a model that said how sure it is; looked: the spacing of every look."""
+    def begin(truth: np.ndarray, geometry: Geometry, labels: np.ndarray | None = None, known: np.ndarray | None = None,
+              found: bool = False) -> tuple[RefinementSession, list[float]]:
         looked: list[float] = []
 
         def look(self, draft, label, prompts, crop, samples=1):
@@ -48,7 +49,7 @@ def knowing(monkeypatch):
             share, nothing = share_of(draft, label, geometry, crop), torch.zeros(crop.shape)
             believed = doubted(share if known is None else crop_mask(known, geometry, crop))
             answer = Look(crop_mask(truth, geometry, crop), nothing, nothing)
-            return Seen(crop, share, steering([], share, nothing, crop.spacing), answer, believed, known is not None)
+            return Seen(crop, share, steering([], share, nothing, crop.spacing), answer, believed, known is not None, found)
         monkeypatch.setattr(Sight, "look", look)
         session = RefinementSession(click_model(), device="cpu")
         ids = np.zeros(geometry.shape, np.uint8) if labels is None else labels.astype(np.uint8)
@@ -91,6 +92,16 @@ def test_a_bulge_is_taken_off_and_the_rest_keeps_every_voxel(knowing):
     ids, untouched = session.labels.ids == 1, ball(geometry, (30, 32, 16), 12.)
     assert dice(ids, body) > .95
     np.testing.assert_array_equal(ids[untouched], (body | bulge)[untouched])
+
+
+def test_a_click_reaches_less_far_over_what_a_model_was_sure_of_than_over_what_somebody_drew(knowing):
+    geometry = grid()
+    body, wider = ball(geometry, (30, 32, 32), 12.), ball(geometry, (30, 32, 32), 18.)
+    added = []
+    for found in (False, True):
+        session, _ = knowing(wider, geometry, body, body, found)
+        added.append(session.add_point(geometry.to_ras((30, 32, 40)), 1, inside=True).added_ml)
+    assert 0 < added[1] < .8 * added[0]
 
 
 def test_an_outline_that_trembles_is_no_change(knowing, monkeypatch):

@@ -11,7 +11,7 @@ from DiffSegCore.model import Model
 from DiffSegCore.networks import Refiner, build
 from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.refiner_card import RefinerCard
-from DiffSegCore.refining import refine_volume
+from DiffSegCore.refining import refine_volume, refinements
 from DiffSegCore.regions import doubtful, windows_over
 
 SHAPE = (16, 24, 40)
@@ -109,6 +109,14 @@ def test_samples_that_disagree_show_it(monkeypatch):
     assert found.information.mean() > .02
     assert (found.information <= found.entropy + 1e-5).all() and found.entropy.max() <= math.log(2) + 1e-5
     assert found.voxels.min() < found.voxels.max()
+
+
+def test_after_each_sample_there_is_what_so_many_samples_make():
+    image, prior = scene(3)
+    for count, found in enumerate(refinements(refiner(3), image, prior, steps=2, samples=3), 1):
+        alone = refine_volume(refiner(3), image, prior, steps=2, samples=count)
+        assert torch.equal(found.chances, alone.chances) and torch.equal(found.information, alone.information) and len(found.voxels) == count
+    assert count == 3
 
 
 def test_the_control_looks_once_and_draws_nothing():

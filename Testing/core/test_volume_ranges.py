@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from DiffSegCore.volume_ranges import CARD, Seen, VolumeRanges, range_of
+from DiffSegCore.volume_ranges import CARD, KnownVolume, VolumeRanges, range_of
 
 
-def seen(organ: str, factors: list[float], true: float = 100.) -> list[Seen]:
+def seen(organ: str, factors: list[float], true: float = 100.) -> list[KnownVolume]:
     """Cases whose range by chances, 10 % wide, misses the true volume by these factors, to either side in turn."""
-    return [Seen(organ, true * f, 1.1 * true * f, true) if n % 2 else Seen(organ, true / f / 1.1, true / f, true) for n, f in enumerate(factors)]
+    return [KnownVolume(organ, true * f, 1.1 * true * f, true) if n % 2 else KnownVolume(organ, true / f / 1.1, true / f, true) for n, f in enumerate(factors)]
 
 
 def test_a_factor_is_about_what_all_but_a_tenth_of_the_cases_need():
@@ -33,7 +33,7 @@ def test_nine_of_ten_new_cases_lie_within_whatever_the_errors_look_like():
 
 
 def test_a_range_that_holds_already_is_not_narrowed():
-    found = VolumeRanges.fitted([Seen("liver", 50, 200, 100)] * 20, 20)
+    found = VolumeRanges.fitted([KnownVolume("liver", 50, 200, 100)] * 20, 20)
     assert found.factors == {"liver": 1} and found.widened("liver", 50, 200) == (50, 200)
 
 
@@ -51,7 +51,7 @@ def test_one_case_that_went_wrong_does_not_spoil_the_others():
 
 
 def test_organs_that_are_often_missed_altogether_have_no_range_that_holds():
-    missed = [Seen("larynx", 0, 0, 30)] * 5 + [Seen("larynx", 20, 40, 30)] * 25
+    missed = [KnownVolume("larynx", 0, 0, 30)] * 5 + [KnownVolume("larynx", 20, 40, 30)] * 25
     found = VolumeRanges.fitted(missed, 30)
     assert found.widened("larynx", 20, 40) is None and found.widened("spleen", 20, 40) is None
 

@@ -75,15 +75,17 @@ class Plan:
 
 
 SEEDS = (0, 1, 2)
-CPU = Plan("cpu", "Small encoders and frozen probes on one core, about an hour and a half", "head-neck-cpu", "head-neck-cpu", (
+CPU = Plan("cpu", "Small encoders on one core: frozen probes, and fine-tuning on few labels, about two hours", "head-neck-cpu", "head-neck-cpu", (
     Arm("nonlinear", 1., SEEDS, FROZEN),
     Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
     Arm("linear", 1., SEEDS, FROZEN),
-    Arm("nonlinear", .1, SEEDS, FROZEN)), cost=(180, 100, 30, 180))
+    Arm("nonlinear", .1, SEEDS, FROZEN),
+    Arm("finetune", .1, SEEDS[:1], ("scratch", *PRETRAINED)),
+    Arm("finetune", .1, SEEDS[1:], ("scratch", "diffusion-both"))), cost=(180, 100, 30, 180))
 
 # What takes longest, last: fine-tuning.
 CPU_LONG = replace(CPU, name="cpu-long", title="The CPU plan with every arm, about five hours", arms=(
-    *CPU.arms,
+    *CPU.arms[:-2],
     Arm("linear", .1, SEEDS, FROZEN),
     Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))))
