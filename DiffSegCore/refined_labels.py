@@ -62,9 +62,10 @@ class Job:
 
 
 @torch.no_grad()
-def refine_labels(model: Model, volume: Volume, prior: Given, *, label: int | None = None, steps: int = 4, samples: int = 8, seed: int = 0,
+def refine_labels(model: Model, volume: Volume, prior: Given, *, label: int | None = None, steps: int | None = None, samples: int = 8, seed: int = 0,
                   kernel: str = "exact", device: torch.device | str = "cpu", progress: Progress = silent) -> RefinedLabels:
     """Refine all labels that the model knows, or `label` alone. A refiner of one object takes the labels one by one.
+    steps: as many as the model's card says where None.
 
     Voxels far from any doubt, and labels that the model does not know, stay as they were. BadInput where labels and model don't fit.
     """
@@ -72,6 +73,7 @@ def refine_labels(model: Model, volume: Volume, prior: Given, *, label: int | No
     refiner_of(model).to(device)
     model.network.to(device).eval()
     image, grid = to_model_grid(volume, model.preprocessing, part(progress, 0, .05))
+    steps = RefinerCard.of(model.card).steps if steps is None else steps
     jobs, before = _jobs(model, prior, grid, label)
     found = [refine_volume(model, image, job.prior, steps=steps, samples=samples, seed=seed, kernel=kernel, region=job.region, device=device,
                            progress=part(progress, .05 + .85 * n / len(jobs), .05 + .85 * (n + 1) / len(jobs))) for n, job in enumerate(jobs)]

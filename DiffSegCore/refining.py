@@ -68,8 +68,9 @@ def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4,
                   region: Tensor | None = None, origin: Sequence[int] = (0, 0, 0), overlap: float = .25,
                   device: torch.device | str = "cpu", progress: Progress = silent) -> Refinement:
     """The last of `refinements`: that of all samples."""
-    *_, found = refinements(model, image, prior, steps=steps, samples=samples, seed=seed, kernel=kernel, region=region, origin=origin,
-                            overlap=overlap, device=device, progress=progress)
+    for found in refinements(model, image, prior, steps=steps, samples=samples, seed=seed, kernel=kernel, region=region, origin=origin,
+                             overlap=overlap, device=device, progress=progress):
+        pass  # each is as large as the volume: none but the last is kept
     return found
 
 

@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
                         help=f"refined labels; the suffix says how ({', '.join(LABEL_SUFFIXES)}; .png for a picture)")
     parser.add_argument("--model", metavar="NAME|PATH", help="a model with a refiner")
     parser.add_argument("--label", metavar="N", type=int, help="refine this label alone")
-    parser.add_argument("--steps", metavar="N", type=int, default=4, help="of each sample (default: 4)")
+    parser.add_argument("--steps", metavar="N", type=int, help="of each sample (default: as many as were best on the refiner's validation cases)")
     parser.add_argument("--samples", metavar="N", type=int, default=8, help="whose mean is the result (default: 8)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
     parser.add_argument("--uncertainty", metavar="FILE", type=Path,
@@ -78,8 +78,9 @@ def _check_places(args: argparse.Namespace, output: Path) -> None:
     from ..data.sources import check_found_place
 
     check_found_place(output)
-    if args.steps < 1 or args.samples < 1:
-        raise BadInput(f"Steps and samples are 1 or more, not {args.steps} and {args.samples}.")
+    for name in ("steps", "samples"):
+        if (number := getattr(args, name)) is not None and number < 1:
+            raise BadInput(f"{name.capitalize()} are 1 or more, not {number}.")
     for path in (output, *_maps(args)):
         for given in (*args.input, args.prior):
             if path.exists() and given.exists() and os.path.samefile(path, given):

@@ -25,7 +25,7 @@ from .loop import Task, Trained, train
 from .refiner_patches import STILL, RefinerBatches, RefinerPatches
 from .refiner_recipes import RefinerRecipe
 from .refiner_ranges import refined_ranges
-from .refiner_score import Bettered, bettered
+from .refiner_score import Bettered, best_steps, bettered
 from .refining_network import RefiningNetwork
 
 
@@ -78,8 +78,8 @@ def train_refiner(recipe: RefinerRecipe, sources: Sources, out: Path, fabric: Fa
     trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .6 if sources.folds else .1, 1))
     path = out / f"{recipe.name}{'-control' if how.control else ''}.safetensors"
     if fabric.is_global_zero:
-        gain = bettered(trained.network, watched, recipe.watched, recipe.budget.batch, fabric)
-        told = _card(recipe, sources, how, found, segmentor, trained, gain, card, str(fabric.device))
+        steps, gain = best_steps(trained.network, watched, recipe.watched, recipe.budget.batch, fabric)
+        told = _card(recipe, sources, how, found, segmentor, trained, gain, replace(card, steps=steps), str(fabric.device))
         organs = () if plan["kind"] == "refiner" else found.organs
         model = Model(trained.network.network.eval(), plan, recipe.preprocessing, organs, recipe.window, told)
         if not recipe.one:

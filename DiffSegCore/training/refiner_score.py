@@ -13,6 +13,7 @@ from .refiner_patches import RefinerBatches
 from .refining_network import RefiningNetwork, believed, chosen, laid_out
 
 STEPS, SAMPLES = 2, 4  # of the chain: as few as tell what inference with more will do
+CHOICE = (1, 2, 4)  # of steps, among which validation cases choose
 
 
 class Bettered(NamedTuple):
@@ -23,7 +24,7 @@ class Bettered(NamedTuple):
 
 
 @torch.no_grad()
-def bettered(network: RefiningNetwork, watched: RefinerBatches, count: int, batch: int, fabric: Fabric) -> Bettered:
+def bettered(network: RefiningNetwork, watched: RefinerBatches, count: int, batch: int, fabric: Fabric, steps: int = STEPS) -> Bettered:
     """On patches 0 .. count - 1, the mean of a few samples of the exact kernel, or the control's one look."""
     network.eval()
     sums = 0.
@@ -33,11 +34,19 @@ def bettered(network: RefiningNetwork, watched: RefinerBatches, count: int, batc
         features, logits = network.segmented(image, bool(given.own.any()))
         prior = believed(given.prior if logits is None else chosen(given, network.chances(logits)), given.known)
         with fabric.autocast():
-            after = network.refined(image, prior, given.seeds.tolist(), steps=STEPS, samples=SAMPLES, features=features)
+            after = network.refined(image, prior, given.seeds.tolist(), steps=steps, samples=SAMPLES, features=features)
         labels = with_background(prior).argmax(1), torch.stack([decided(each).argmax(0) for each in with_background(after.float())])
         sums = sums + torch.stack([_counts(each, given.truth, given.known) for each in labels])
     network.train()
     return Bettered(*(_dice(each) for each in sums))
+
+
+def best_steps(network: RefiningNetwork, watched: RefinerBatches, count: int, batch: int, fabric: Fabric) -> tuple[int, Bettered]:
+    """The number of steps of CHOICE that betters the watched patches most, the fewest of equals, and by how much; a control takes one."""
+    choice = [steps for steps in CHOICE if steps <= network.chain.last] if network.diffusion else [1]
+    found = {steps: bettered(network, watched, count, batch, fabric, steps) for steps in choice}
+    best = max(choice, key=lambda steps: found[steps].after)
+    return best, found[best]
 
 
 def _counts(found: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from DiffSegCore.training.commands import refiner as command
 from DiffSegCore.training.refiner_loss import Noised, divergence, merged, refining_loss, scores, without_unknown
 from DiffSegCore.training.refiner_patches import RefinerBatch
 from DiffSegCore.training.refiner_recipes import RECIPES, recipe
+from DiffSegCore.training.refiner_score import CHOICE
 from DiffSegCore.training.refining_network import RefiningNetwork
 from DiffSegCore.writing import write_labels, write_volume
 
@@ -238,6 +239,7 @@ def test_a_data_set_becomes_a_refiner_that_says_how_it_is_run(data, cache, tmp_p
     card = RefinerCard.of(model.card)
     assert isinstance(model.network, Refiner) and model.network.classes == 8 and len(card.organs) == 7
     assert card.diffusion and not card.helps  # nobody's real prior was bettered
+    assert card.steps in CHOICE
     assert set(model.card["training"]["validation_dice"]) == {"prior", "refined"}
 
 
