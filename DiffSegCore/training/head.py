@@ -55,7 +55,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
-            RANGES: fitted_ranges(lambda case: case_logits(trained.network, case, recipe.window, fabric.device), checked, organs).to_dict(),
+            **_ranges(trained.network, recipe, cases[len(learn):], organs, fabric.device),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4), "temperature": temperature,
                          **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}
@@ -166,6 +166,11 @@ def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], made: Sequence[GridC
         return Patch(*(torch.stack(parts) for parts in zip(*(each.patch(n) for each, n in zip(source, numbers)))))
 
     return batch_of
+
+
+def _ranges(network: nn.Module, recipe: HeadRecipe, check: Sequence[GridCase], organs: Sequence[str], device: torch.device) -> dict[str, Any]:
+    """How far to trust volumes, for the card: by real cases, as made ones are easier. {} without any."""
+    return {RANGES: fitted_ranges(lambda case: case_logits(network, case, recipe.window, device), check, organs).to_dict()} if check else {}
 
 
 def _usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, list[float]]:

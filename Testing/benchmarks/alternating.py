@@ -64,7 +64,7 @@ def table(args: argparse.Namespace) -> None:
         if not model.is_file():
             raise BadInput(f"{model} is not there yet: run `train` first")
         refiner_openkbp.run(argparse.Namespace(refiner=str(model), head=str(model), data=args.data, split="test", cases=args.cases, out=records,
-                                               steps=[2], samples=[1], kernels=["exact"], seed=0))
+                                               settings=["exact-2x1"], bf16=False, seed=0))
         print(f"{way}\n\n{report(records, ['head'])}\n")
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -38,7 +39,7 @@ from DiffSegCore.model import Model
 from DiffSegCore.preprocess import to_model_grid
 from DiffSegCore.reading import read_labels, read_volume
 from DiffSegCore.refiner_card import RefinerCard
-from DiffSegCore.refining import Refinement, refinements
+from DiffSegCore.refining import KERNELS, Refinement, refinements
 from DiffSegCore.regions import doubtful
 from DiffSegCore.registry import DEFAULT, load_model
 from DiffSegCore.segmenter import Segmenter
@@ -46,13 +47,18 @@ from DiffSegCore.volume import LabelMap
 
 Setting = tuple[str, int, int]  # kernel ("head", "head-decided" and "control" too), steps, samples
 HEADS = ("head", 0, 1), ("head-decided", 0, 1)
+ALL = [f"{kernel}-{steps}x{samples}" for steps in (1, 2, 4, 10) for samples in (1, 8) for kernel in ("exact", "plug-in")[:1 if steps == 1 else 2]]
 
 
-def settings(refiner: Model, steps: list[int], samples: list[int], kernels: list[str]) -> list[Setting]:
-    """One step is the same with every kernel, so it is run once."""
+def settings(refiner: Model, names: list[str]) -> list[Setting]:
+    """Of names such as "exact-4x8": kernel, steps, samples. BadInput for others."""
     if not RefinerCard.of(refiner.card).diffusion:
         return [*HEADS, ("control", 1, 1)]
-    return [*HEADS, *((kernel, n, k) for n in steps for k in samples for kernel in kernels[:1 if n == 1 else None])]
+    found = [(name, re.fullmatch(rf"({'|'.join(KERNELS)})-(\d+)x(\d+)", name)) for name in names]
+    for name, match in found:
+        if match is None:
+            raise BadInput(f"a setting is a kernel ({', '.join(KERNELS)}), steps and samples, as in exact-4x8; not {name!r}")
+    return [*HEADS, *((match[1], int(match[2]), int(match[3])) for _, match in found)]
 
 
 def place(out: Path, setting: Setting, case: str, seed: int) -> Path:
@@ -61,7 +67,7 @@ def place(out: Path, setting: Setting, case: str, seed: int) -> Path:
     return out / (name if seed == 0 else f"{name}-seed{seed}") / f"{case}.json"
 
 
-def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model, wanted: list[Setting], seed: int) -> Iterator[tuple[Setting, dict]]:
+def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model, wanted: list[Setting], seed: int, bf16: bool = False) -> Iterator[tuple[Setting, dict]]:
     """Records of one case; seconds are those of the head, and on top of them of the refinement."""
     volume, labels = read_volume(case.image), read_labels(case.label)
     labels = LabelMap(labels.ids, labels.geometry, {id: organ_name(name) for id, name in names.items()})
@@ -75,20 +81,24 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
     for kernel, steps in dict.fromkeys((kernel, steps) for kernel, steps, samples in wanted if (kernel, steps, samples) not in HEADS):
         counts = [samples for *way, samples in wanted if tuple(way) == (kernel, steps)]
         asked = refinements(refiner, image, prior, steps=steps, samples=max(counts), seed=seed, kernel="exact" if kernel == "control" else kernel)
-        for samples, found, seconds in timed(asked):
+        for samples, found, seconds in timed(asked, bf16):
             if samples in counts or not found.windows:
                 record = judged(found.chances, truth, organs, region, seconds, logits=found.logits, voxels=found.voxels)
                 for count in (counts if not found.windows else [samples]):
                     yield (kernel, steps, count), {**record, "windows": found.windows}
 
 
-def timed(asked: Iterator[Refinement]) -> Iterator[tuple[int, Refinement, float]]:
+def timed(asked: Iterator[Refinement], bf16: bool) -> Iterator[tuple[int, Refinement, float]]:
     """How many samples there are by now, what they make, and the seconds that it took, others' work between them not counted."""
-    count, seconds, began = 0, 0., time.monotonic()
-    for found in asked:
+    count, seconds = 0, 0.
+    while True:
+        began = time.monotonic()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found = next(asked, None)
+        if found is None:
+            return
         count, seconds = count + 1, seconds + time.monotonic() - began
         yield count, found, seconds
-        began = time.monotonic()
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,10 +108,10 @@ def run(args: argparse.Namespace) -> None:
     if refiner.preprocessing != head.model.preprocessing:
         raise BadInput("Head and refiner prepare images in different ways, so one's chances are no prior for the other.")
     for case in cases_of(dataset, args.split, args.cases):
-        todo = [s for s in settings(refiner, args.steps, args.samples, args.kernels) if not place(args.out, s, case.name, args.seed).exists()]
+        todo = [s for s in settings(refiner, args.settings) if not place(args.out, s, case.name, args.seed).exists()]
         if not todo:
             continue
-        for setting, record in run_case(case, dataset.labels, head, refiner, todo, args.seed):
+        for setting, record in run_case(case, dataset.labels, head, refiner, todo, args.seed, args.bf16):
             path = place(args.out, setting, case.name, args.seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic(path) as temporary:
@@ -120,9 +130,8 @@ def main() -> int:
     make.add_argument("--data", type=Path, default=DATA)
     make.add_argument("--split", default="test")
     make.add_argument("--cases", type=int, metavar="N", help="only the first N")
-    make.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 10])
-    make.add_argument("--samples", type=int, nargs="+", default=[1, 8])
-    make.add_argument("--kernels", nargs="+", default=["exact", "plug-in"], choices=("exact", "plug-in", "redraw"))
+    make.add_argument("--settings", nargs="+", default=ALL, metavar="KERNEL-STEPSxSAMPLES", help="of a refiner, in this order (default: %(default)s)")
+    make.add_argument("--bf16", action="store_true", help="networks in bfloat16: two thirds of the time; one voxel in three hundred of the organs differs")
     make.add_argument("--seed", type=int, default=0)
     show = commands.add_parser("table", help="tables and paired tests of records")
     show.add_argument("records", type=Path, metavar="DIR|FILE.json")

@@ -11,7 +11,7 @@ from toys import toy_ct, toy_geometry, toy_model
 from DiffSegCore import read_labels, read_volume, write_labels
 from DiffSegCore.cli import main
 from DiffSegCore.data.images2d import read_mask, write_picture
-from DiffSegCore.model import Model, save_model
+from DiffSegCore.model import Model, load_model_file, save_model
 from DiffSegCore.networks import build
 from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.refiner_card import RefinerCard
@@ -73,6 +73,21 @@ def test_refined_labels_lie_on_the_inputs_grid_with_a_table_and_two_maps(folder,
     assert names(tmp_path) == ["better.json", "better.nii.gz", "doubt-disagreement.nii.gz", "doubt.nii.gz"]
     entropy, disagreement = (read_volume(tmp_path / name).array for name in ("doubt.nii.gz", "doubt-disagreement.nii.gz"))
     assert entropy.max() > 0 and (disagreement <= entropy + 1e-4).all()
+
+
+def test_a_refiner_that_knows_how_far_to_trust_its_volumes_says_so(folder, tmp_path, capsys):
+    said = []
+    for name, ranges in (("unsure", None), ("sure", {"rate": .9, "cases": 15, "factors": {"brainstem": 2., "mandible": 2.}})):
+        model = load_model_file(folder / "organs.safetensors")
+        model.card["refiner"] |= {"volume_ranges": ranges}
+        save_model(model, tmp_path / f"{name}.safetensors")
+        words = line(folder, tmp_path / "o.nii.gz")
+        words[words.index("--model") + 1] = str(tmp_path / f"{name}.safetensors")
+        assert main(words) == 0
+        said.append(capsys.readouterr().out)
+    assert "chances" in said[0] and "In 90 % of cases" in said[1]
+    low, high = ([float(line.split()[-3]) for line in out.splitlines() if line.startswith("brainstem")][0] for out in said)
+    assert high == pytest.approx(low / 2, abs=.1)
 
 
 def test_one_label_alone_changes_nothing_else(folder, tmp_path):

@@ -201,6 +201,7 @@ def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, 
         command.run(parser.parse_args(words))
     model = load_model_file(command.run(parser.parse_args([*words, "--label-maps", str(tmp_path / "body.nii.gz")]))[0])
     assert len(model.organs) == 13 and model.card["training"]["cases"] == [1, 1]
+    assert "volume_ranges" not in model.card, "no real case was checked with"
     assert "liver" in model.card["organ_ml"] and len(list((tmp_path / "out" / "cache").glob("abdomen-*.npz"))) == 3
 
 
