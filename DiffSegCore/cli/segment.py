@@ -80,11 +80,11 @@ def _report(args: argparse.Namespace, outputs: list[Path], prediction: Any) -> N
     from ..confidence import organs_found
     from ..evaluation import aligned
 
-    head, cells = ("organ", "ml"), [(each, (each.size.name, f"{each.size.ml:.1f}" if each.size.ml else "not found")) for each in organs_found(prediction)]
-    if prediction.ranges is not None:
-        head = (*head, f"in {100 * prediction.ranges.rate:.0f} % of cases")
-        cells = [(each, (*row, f"{each.low_ml:.1f} to {each.high_ml:.1f}" if each.rate else "")) for each, row in cells]
-    print(aligned([head, *(row for _, row in cells)]))
+    rows = [("organ", "ml", f"in {100 * prediction.ranges.rate:.0f} % of cases" if prediction.ranges else "")]
+    for each in organs_found(prediction):
+        limits = f"{each.low_ml:.1f} to {each.high_ml:.1f}" if each.rate else ""
+        rows.append((each.size.name, f"{each.size.ml:.1f}" if each.size.ml else "not found", limits))
+    print(aligned(rows))
     print(f"\n{', '.join(map(str, [*outputs, *filter(None, [args.picture])]))}  ({prediction.seconds:.1f} s)")
     for sentence in prediction.warnings:
         warn(sentence)

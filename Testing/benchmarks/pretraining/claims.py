@@ -41,6 +41,7 @@ def _claims(results: Results) -> Iterator[Claim]:
     tuned = results.best(GUIDED, FEW) or "diffusion + guidance"
     yield _at_least("With 10 % of the labels, fine-tuning diffusion + guidance beats training from scratch",
                     tuned, results.of(tuned, FEW), "scratch", results.of("scratch", FEW), strictly=True)
+    yield _at_least("... and diffusion without guidance", tuned, results.of(tuned, FEW), "diffusion", results.of("diffusion", FEW), strictly=True)
     yield _at_least("Frozen, non-linear, all labels: guidance adds to diffusion", guided, of(guided), "diffusion", of("diffusion"), strictly=True)
     yield _at_least("... more than coordinates add when only the probe gets them", guided, of(guided),
                     "diffusion+coordinates", of("diffusion+coordinates"), strictly=True)

@@ -81,7 +81,7 @@ CPU = Plan("cpu", "Small encoders on one core: frozen probes, and fine-tuning on
     Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
     Arm("finetune", .1, SEEDS[:1], ("scratch", *PRETRAINED)),
-    Arm("finetune", .1, SEEDS[1:], ("scratch", "diffusion-both"))), cost=(180, 100, 30, 180))
+    Arm("finetune", .1, SEEDS[1:], ("scratch", "contrastive", "diffusion", "diffusion-input"))), cost=(180, 100, 30, 180))
 
 # What takes longest, last: fine-tuning.
 CPU_LONG = replace(CPU, name="cpu-long", title="The CPU plan with every arm, about five hours", arms=(
