@@ -37,14 +37,19 @@ def measured(results: Path) -> dict[str, Any]:
             "mean_over_organs": {metric: _rounded(value) for metric, value in found["mean_over_organs"].items()}, **summaries}
 
 
-def recorded(folder: Path, model: Model) -> dict[str, Any]:
-    """Card entries from what evaluate_models, robustness, click_curves and coordinates left in a folder. BadInput for those of another model."""
+def recorded(folder: Path, model: Model, keep_sets: bool = False) -> dict[str, Any]:
+    """Card entries from what evaluate_models, robustness, click_curves and coordinates left in a folder. BadInput for those of another model.
+
+    keep_sets: click curves of sets that were not measured anew stay as the card has them.
+    """
     entries = {}
     for file, entry in ENTRIES.items():
         if (folder / file).is_file():
             found = json.loads((folder / file).read_text(encoding="utf-8"))
             if found.pop("model") != fingerprint(model):
                 raise BadInput(f"{folder / file} was measured with other weights or settings than {model.card.get('name')!r} ships with; run `make evaluate` again.")
+            if keep_sets and "sets" in found:
+                found["sets"] = {**model.card.get(entry, {}).get("sets", {}), **found["sets"]}
             entries[entry] = found
     return entries
 
@@ -70,7 +75,7 @@ def written_card(model: Model, args: argparse.Namespace) -> dict[str, Any]:
     if args.results:
         card["measured"] = measured(args.results)
     if args.records:
-        card.update(recorded(args.records, model))
+        card.update(recorded(args.records, model, args.keep_sets))
     if "dice" in card.get("measured", {}):
         card["dice"] = {row["organ"]: row["mean"] for row in card["measured"]["dice"]}
     if args.baseline:
@@ -88,6 +93,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--records", type=Path, metavar="DIR", help="a model's folder of evaluate_models, robustness or click_curves")
+    parser.add_argument("--keep-sets", action="store_true", help="click curves of sets that were not measured (click_curves --only) stay as they are; "
+                        "only where the weights are those of the time")
     parser.add_argument("--results", type=Path, metavar="FILE")
     parser.add_argument("--baseline", type=Path, metavar="FILE")
     parser.add_argument("--trained-here", action="store_true", help="name this machine as the one of the training")

@@ -212,6 +212,17 @@ def test_a_card_is_filled_from_records_and_refuses_those_of_other_weights(data, 
     assert called(monkeypatch, card, half, "--records", out / "toy", "-o", half) == 2 and "run `make evaluate` again" in capsys.readouterr().err
 
 
+def test_click_curves_that_were_not_measured_anew_stay_if_asked(tmp_path):
+    from benchmarks import card
+
+    model = load_model_file(toy_click_model(tmp_path / "c.safetensors"))
+    model.card["click_curves"] = {"clicks": 10, "sets": {"old": {"title": "measured before"}, "again": {"title": "before"}}}
+    records.write(tmp_path / "clicks.json", {"model": records.fingerprint(model), "clicks": 10, "sets": {"again": {"title": "now"}}})
+    assert set(card.recorded(tmp_path, model)["click_curves"]["sets"]) == {"again"}
+    kept = card.recorded(tmp_path, model, keep_sets=True)["click_curves"]["sets"]
+    assert {name: each["title"] for name, each in kept.items()} == {"old": "measured before", "again": "now"}
+
+
 def test_the_catalogue_takes_seconds_from_the_card_or_keeps_its_own(toy):
     from benchmarks.catalogue import timed
 
