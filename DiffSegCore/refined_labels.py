@@ -73,13 +73,14 @@ def refine_labels(model: Model, volume: Volume, prior: Given, *, label: int | No
     refiner_of(model).to(device)
     model.network.to(device).eval()
     image, grid = to_model_grid(volume, model.preprocessing, part(progress, 0, .05))
-    steps = RefinerCard.of(model.card).steps if steps is None else steps
+    usual = RefinerCard.of(model.card).steps
+    steps = usual if steps is None else steps
     jobs, before = _jobs(model, prior, grid, label)
     found = [refine_volume(model, image, job.prior, steps=steps, samples=samples, seed=seed, kernel=kernel, region=job.region, device=device,
                            progress=part(progress, .05 + .85 * n / len(jobs), .05 + .85 * (n + 1) / len(jobs))) for n, job in enumerate(jobs)]
     progress(.9, "Labels on the image's own grid")
     labels = _labels(before, jobs, found, grid, label)
-    ranges = VolumeRanges.of(model.card.get(CARD, {}))
+    ranges = VolumeRanges.of(model.card[CARD]) if steps == usual else None  # with more steps chances are surer, not righter
     sizes = tuple(size for job, each in zip(jobs, found) for size in _sizes(job, each, grid, before, labels, label, ranges))
     entropy, disagreement = (_on_native([getattr(each, what) for each in found], grid, volume) for what in ("entropy", "information"))
     progress(1., "Done")

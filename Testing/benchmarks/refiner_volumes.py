@@ -11,22 +11,25 @@ from DiffSegCore.evaluation import aligned
 from DiffSegCore.volume_ranges import KnownVolume, VolumeRanges
 
 Records = Mapping[str, dict[str, Any]]  # by case
-LEARNT = "exact-1x1"  # a refiner's validation records: the mean chance hardly depends on steps and samples
+SHOWN = "exact-1x1"  # by organ
 
 
 def volumes(place: Path, validation: Path) -> str:
-    """Both tables, of records as `refiner_table` reads them; the one by organ is of one look's."""
+    """Both tables, of records as `refiner_table` reads them; the one by organ is of SHOWN."""
     settings, learnt = shared(place), shared(validation)
-    return f"{coverage(settings, learnt)}\n\n{LEARNT}\n{by_organ(settings[LEARNT], factors_of(learnt[LEARNT]))}"
+    return f"{coverage(settings, learnt)}\n\n{SHOWN}\n{by_organ(settings[SHOWN], factors_of(learnt[SHOWN]))}"
 
 
 def coverage(settings: Mapping[str, Records], validation: Mapping[str, Records]) -> str:
-    """Of test cases' organs: the share whose true volume lies in a range, and the median of the ranges' widths as a share of the true volume."""
+    """Of test cases' organs: the share whose true volume lies in a range, and the median of the ranges' widths as a share of the true volume.
+
+    Widened are those of settings with validation records of their own: how sure chances are depends on steps and kernel.
+    """
     rows = [("covered (width)", "samples", "chances", "widened", "factors")]
     for name, records in settings.items():
-        factors = factors_of(validation[name if name in validation else LEARNT])
+        factors = factors_of(validation.get(name, {}))
         rows.append((name, *(_share(list(ranges)) for ranges in (_samples(records), _chances(records), _widened(records, factors))),
-                     f"{min(factors.factors.values()):.2f} to {max(factors.factors.values()):.2f}"))
+                     f"{min(factors.factors.values()):.2f} to {max(factors.factors.values()):.2f}" if factors.factors else "-"))
     return aligned(rows)
 
 

@@ -86,6 +86,8 @@ def test_a_refiner_that_knows_how_far_to_trust_its_volumes_says_so(folder, tmp_p
         assert main(words) == 0
         said.append(capsys.readouterr().out)
     assert "chances" in said[0] and "In 90 % of cases" in said[1]
+    words[words.index("--steps") + 1] = "3"
+    assert main(words) == 0 and "chances" in capsys.readouterr().out, "it was measured with another number of steps"
     low, high = ([float(line.split()[-3]) for line in out.splitlines() if line.startswith("brainstem")][0] for out in said)
     assert high == pytest.approx(low / 2, abs=.1)
 
