@@ -95,7 +95,8 @@ CAUSES = Plan("", "", "head-neck-cpu", "head-neck-cpu", (Arm("nonlinear", 1., SE
 CPU_CAUSES = (
     replace(CAUSES, name="cpu-length", title="Four times the pretraining", pretext="head-neck-cpu-long", cost=(4 * CPU.cost[0], *CPU.cost[1:])),
     replace(CAUSES, name="cpu-noise", title="All noise levels alike", pretext="head-neck-cpu-noise").only(["diffusion-input"]),
-    replace(CAUSES, name="cpu-hu", title="HU as they are", pretext="head-neck-cpu-hu", probe="head-neck-cpu-hu"),
+    replace(CAUSES, name="cpu-hu", title="HU as they are", pretext="head-neck-cpu-hu", probe="head-neck-cpu-hu",
+            arms=(Arm("nonlinear", 1., SEEDS, ("masked", "contrastive", "diffusion")),)),  # body-ct's coordinates are of the other values
     replace(CAUSES, name="cpu-wide", title="Twice the channels", pretext="head-neck-cpu-wide", probe="head-neck-cpu-wide", cost=tuple(3 * each for each in CPU.cost)),
     replace(CAUSES, name="cpu-fine", title="The two finest levels read alone", probe="head-neck-cpu-fine"),
     replace(CAUSES, name="cpu-coarse", title="The two coarsest levels read alone", probe="head-neck-cpu-coarse"))
