@@ -15,7 +15,7 @@ class RefinerCard:
     """levels: T of the schedule; odds: its shift (see `diffusion.shifted`), 1 in 2D; diffusion: False for a feed-forward control,
     asked once with an empty noisy mask; organs: of the labels after background, () for one object of any kind;
     helps: whether it bettered its segmentor on validation cases, so that `diffseg segment` uses it, with so many
-    samples; steps: which validation cases chose, for all that names no other number.
+    samples; steps: as many as validation cases chose, for all that ask for no other number.
     """
 
     levels: int = 20

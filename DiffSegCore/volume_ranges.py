@@ -71,9 +71,9 @@ class VolumeRanges:
         return {"rate": self.rate, "cases": self.cases, "factors": dict(self.factors)}
 
     def widened(self, organ: str, low: float, high: float) -> tuple[float, float] | None:
-        """None for an organ whose range is not known."""
+        """None for an organ whose range is not known, or of which nothing was seen: no factor makes more of nothing."""
         factor = self.factors.get(organ)
-        return None if factor is None else (low / factor, high * factor)
+        return None if factor is None or high == 0 else (low / factor, high * factor)
 
 
 def range_of(chance: Tensor) -> tuple[int, int]:

@@ -100,11 +100,10 @@ def _write(args: argparse.Namespace, output: Path, refined: Any) -> None:
 def _report(args: argparse.Namespace, output: Path, refined: Any) -> None:
     from ..evaluation import aligned
 
-    rows = [(each.name, f"{each.before_ml:.1f}", f"{each.after_ml:.1f}", f"{each.low_ml:.1f} to {each.high_ml:.1f}") for each in refined.sizes]
-    print(aligned([("label", "ml before", "ml after", "range"), *rows]))
-    rates = {each.rate for each in refined.sizes}
-    if None in rates:
+    rate = next((each.rate for each in refined.sizes if each.rate), None)
+    rows = [(each.name, f"{each.before_ml:.1f}", f"{each.after_ml:.1f}", f"{each.low_ml:.1f} to {each.high_ml:.1f}" if each.rate == rate else "")
+            for each in refined.sizes]
+    print(aligned([("label", "ml before", "ml after", f"in {100 * rate:.0f} % of cases" if rate else "range"), *rows]))
+    if not rate:
         print("Ranges are by the refiner's own chances; the true volume often lies outside.")
-    elif rates:
-        print(f"In {100 * rates.pop():.0f} % of cases that the refiner had not seen, the true volume lay in such a range.")
     print(f"\n{', '.join(map(str, (output, *_maps(args))))}  ({refined.seconds:.1f} s)")

@@ -63,4 +63,4 @@ def _cells(row: Any) -> tuple[str, ...]:
     """The table's heads say the units."""
     before = "" if row.automaticMl is None else Tables.number(row.automaticMl)
     low_high = "" if row.range is None else Tables.numberRange(*row.range)
-    return (row.name, Tables.number(row.ml), low_high, before, *("" if each is None else f"{each:.0f}" for each in (row.mean, row.diameterMm)))
+    return (row.name, Tables.number(row.ml), low_high, before, *("" if each is None else str(round(each)) for each in (row.mean, row.diameterMm)))

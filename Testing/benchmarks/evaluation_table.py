@@ -44,7 +44,7 @@ def ranges(records: Mapping[str, Record]) -> dict[str, Any]:
     held: dict[str, list[float]] = {}
     for organ, low, high, _, true in told:
         held.setdefault(organ, []).append(float(low <= true <= high))
-    return {"rate": next(iter({rate for *_, rate, _ in told}), None), "n": len(told), "held": _mean([each for some in held.values() for each in some]),
+    return {"rate": next((rate for *_, rate, _ in told if rate), None), "n": len(told), "held": _mean([each for some in held.values() for each in some]),
             "organs": {organ: _mean(some) for organ, some in held.items()}, "width": round(statistics.median([(high - low) / true for _, low, high, _, true in told] or [0.]), 4)}
 
 

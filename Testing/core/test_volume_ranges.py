@@ -56,6 +56,10 @@ def test_organs_that_are_often_missed_altogether_have_no_range_that_holds():
     assert found.widened("larynx", 20, 40) is None and found.widened("spleen", 20, 40) is None
 
 
+def test_of_an_organ_that_is_not_seen_at_all_no_range_is_promised():
+    assert VolumeRanges({"larynx": 2.}, 15).widened("larynx", 0, 0) is None and VolumeRanges({"larynx": 2.}, 15).widened("larynx", 0, 3) == (0, 6)
+
+
 def test_too_few_cases_tell_nothing():
     assert VolumeRanges.fitted(seen("liver", [1.1] * 8), 8).factors == {}
 
