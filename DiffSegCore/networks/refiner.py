@@ -150,7 +150,7 @@ class Step(nn.Module):
         """noisy (B, classes, *spatial), keep (B,) -> (B, classes, *spatial)."""
         lattices = context.fine.shape[1]
         level = self.level(torch.logit(keep.float(), eps=LEAST_KEEP)).repeat_interleave(lattices, 0)
-        levels = [F.silu(self.look(evidence(noisy, context.prior, keep)) + context.fine).flatten(0, 1)]
+        levels = [F.silu(context.fine + self.look(evidence(noisy, context.prior, keep))).flatten(0, 1)]
         for down, told in zip(self.down, context.coarse):
             levels.append(F.silu(down(levels[-1]).unflatten(0, (-1, lattices)) + told).flatten(0, 1))
         x = self._asked(levels.pop(), context.tokens)
