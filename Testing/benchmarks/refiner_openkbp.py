@@ -79,26 +79,25 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
     for setting in (each for each in wanted if each in HEADS):
         yield setting, judged(prior, truth, organs, region, prediction.seconds, logits=decided(prior) if setting[0] == "head-decided" else None)
     for kernel, steps in dict.fromkeys((kernel, steps) for kernel, steps, samples in wanted if (kernel, steps, samples) not in HEADS):
-        counts = [samples for *way, samples in wanted if tuple(way) == (kernel, steps)]
-        asked = refinements(refiner, image, prior, steps=steps, samples=max(counts), seed=seed, kernel="exact" if kernel == "control" else kernel)
-        for samples, found, seconds in timed(asked, bf16):
-            if samples in counts or not found.windows:
-                record = judged(found.chances, truth, organs, region, seconds, logits=found.logits, voxels=found.voxels)
-                for count in (counts if not found.windows else [samples]):
-                    yield (kernel, steps, count), {**record, "windows": found.windows}
+        counts = sorted(samples for *way, samples in wanted if tuple(way) == (kernel, steps))
+        asked = refinements(refiner, image, prior, steps=steps, samples=counts, seed=seed, kernel="exact" if kernel == "control" else kernel)
+        for found, seconds in timed(asked, bf16):
+            record = {**judged(found.chances, truth, organs, region, seconds, logits=found.logits, voxels=found.voxels), "windows": found.windows}
+            for count in [len(found.voxels)] if found.windows else counts:
+                yield (kernel, steps, count), record
 
 
-def timed(asked: Iterator[Refinement], bf16: bool) -> Iterator[tuple[int, Refinement, float]]:
-    """How many samples there are by now, what they make, and the seconds that it took, others' work between them not counted."""
-    count, seconds = 0, 0.
+def timed(asked: Iterator[Refinement], bf16: bool) -> Iterator[tuple[Refinement, float]]:
+    """With the seconds that it took, others' work between them not counted."""
+    seconds = 0.
     while True:
         began = time.monotonic()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             found = next(asked, None)
         if found is None:
             return
-        count, seconds = count + 1, seconds + time.monotonic() - began
-        yield count, found, seconds
+        seconds += time.monotonic() - began
+        yield found, seconds
 
 
 def run(args: argparse.Namespace) -> None:
