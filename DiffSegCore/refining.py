@@ -55,7 +55,7 @@ class Refinement:
     @property
     def labels(self) -> Tensor:
         """uint8 (K, J, I), 0 background."""
-        return self.logits.argmax(0).to(torch.uint8)
+        return self.logits.max(0).indices.to(torch.uint8)  # argmax takes five times as long on CPUs
 
 
 def labelled(chances: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def _gathered(beliefs: Iterator[Tensor], counts: Sequence[int], prior: Tensor, r
     inside = span.clip(region.shape)
     within = inside.shift([-a for a in span.start])
     total, doubts, voxels, asked = 0., 0., [], region[inside.slices]
-    fixed = labelled(prior).argmax(0).masked_fill(region, -1)
+    fixed = labelled(prior).max(0).indices.masked_fill(region, -1)
     settled = torch.stack([(fixed == label).sum() for label in range(1, len(labelled(prior)))])
     for belief in beliefs:
         belief = labelled(belief[(0, slice(None), *within.slices)])
@@ -239,7 +239,7 @@ def entropy(chances: Tensor) -> Tensor:
 
 def _unchanged(prior: Tensor, region: Tensor, samples: int) -> Refinement:
     nothing = torch.zeros(region.shape)
-    counts = torch.bincount(labelled(prior).argmax(0).flatten(), minlength=len(labelled(prior)))[1:]
+    counts = torch.bincount(labelled(prior).max(0).indices.flatten(), minlength=len(labelled(prior)))[1:]
     return Refinement(prior.float(), nothing, nothing.clone(), counts.repeat(samples, 1), region, 0)
 
 
@@ -253,7 +253,7 @@ def _background_around(prior: Tensor, span: Box) -> Tensor:
 
 def _index(noisy: Tensor) -> Tensor:
     """(1, classes, K, J, I) of zeros and ones -> uint8 (K, J, I)."""
-    return (noisy[0, 0] if noisy.shape[1] == 1 else noisy[0].max(0).indices).to(torch.uint8)  # argmax takes five times as long on CPUs
+    return (noisy[0, 0] if noisy.shape[1] == 1 else noisy[0].max(0).indices).to(torch.uint8)  # as above
 
 
 def _bytes(context: Context) -> int:

@@ -63,7 +63,7 @@ def table(args: argparse.Namespace) -> None:
         model, records = folder / f"{HEAD_NECK_REFINER.name}.safetensors", args.out / "records" / way
         if not model.is_file():
             raise BadInput(f"{model} is not there yet: run `train` first")
-        refiner_openkbp.run(argparse.Namespace(refiner=str(model), head=str(model), data=args.data, split="test", cases=args.cases, out=records,
+        refiner_openkbp.run(argparse.Namespace(refiner=str(model), head=str(model), data=args.data, split="test", cases=args.cases, share=(1, 1), out=records,
                                                settings=["exact-2x1"], bf16=False, seed=0))
         print(f"{way}\n\n{report(records, ['head'])}\n")
 

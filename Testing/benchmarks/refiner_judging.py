@@ -63,7 +63,7 @@ def calibrated(chances: Tensor, truth: Truth, region: Tensor) -> dict[str, float
     true = torch.from_numpy(truth.channels.astype(np.int64))
     place = torch.from_numpy(near_outlines(truth.channels, truth.grid)) | region
     p = merged[:, place]
-    doubts = merged.argmax(0).numpy()
+    doubts = merged.max(0).indices.numpy()
     band = near_outlines(doubts, truth.grid)
     wrong = (doubts != truth.channels)[band]
     return {"ece": ece(p, true[place]), "nll": float(-p.gather(0, true[place][None]).clamp(min=LEAST).log().mean()),

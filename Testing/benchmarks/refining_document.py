@@ -44,18 +44,19 @@ def _tables(records: Path) -> list[tuple[str, str, Callable[[], str]]]:
     return [
         ("On an organ head", "OpenKBP, seven organs at 4 mm, test cases. Head: 1000 steps of two windows of 48³. Refiner and control: 1000 steps each, the same network, "
          "which reads the head's features; priors are the head's answers to the cases that it learnt from. The control sees no noisy mask and answers at once. "
-         "\"exact-2x1\": the exact kernel, 2 steps, 1 sample; \"plug-in\": as published; one step is the same with both. Computed in bfloat16 (`--bf16`). "
+         "\"exact-2x1\": the exact kernel, 2 steps, 1 sample; \"plug-in\": as published; one step and two are the same with both, for the noisiest mask says nothing. Computed in bfloat16 (`--bf16`). "
          "How to read the columns: `Testing/benchmarks/refiner_openkbp.py`.",
          lambda: refiner_table.report(records / "openkbp.json", ["head", "control"])),
         ("The published kernel", "It evaluates the reverse step at the network's chance, where the exact kernel takes the step's mean over what the mask may be (`Testing/core/test_bernoulli.py` shows where each ends). "
          "From the noisiest level the two are the same, so the first steps differ little.",
-         lambda: "\n\n".join(refiner_table.report(records / "openkbp.json", [f"exact-{steps}x1"], (f"exact-{steps}x1", f"plug-in-{steps}x1")) for steps in (4, 10))),
+         lambda: "\n\n".join(refiner_table.report(records / "openkbp.json", [f"exact-{way}"], (f"exact-{way}", f"plug-in-{way}"))
+                             for way in ("4x1", "4x8", "10x1", "10x8"))),
         ("Ranges of volumes", "How often a range holds the true volume, of every organ that was drawn in a test case, and the median of the ranges' widths as a share of the true volume. "
          "Samples: between the 5th and the 95th percentile of the samples' volumes. Chances: between the volumes of the voxels whose chance is .75 and .25 or more. Widened: that, "
          "by as much as the 15 validation cases need to hold in nine of ten (`DiffSegCore/volume_ranges.py`); this is what `diffseg refine` prints. With more steps chances are surer than they are right, so that a range has to be fitted for each number of steps.",
          lambda: refiner_volumes.volumes(records / "openkbp.json", records / "openkbp-validation.json")),
-        ("Learning in turns", "The pair above, trained one after the other, and a pair trained in turns (HiDiff's alternate-collaborative way): as many steps of each network.",
-         lambda: "\n\n".join(f"{way}\n\n{refiner_table.report(records / file, ['head'], PAIR)}" for way, file in (("apart", "openkbp.json"), ("in turns", "in-turns.json")))),
+        ("Learning in turns", "A pair trained one after the other, on another day and machine than the one above, and on that a pair trained in turns (HiDiff's alternate-collaborative way): as many steps of each network.",
+         lambda: "\n\n".join(f"{way}\n\n{refiner_table.report(records / file, ['head'], PAIR)}" for way, file in (("apart", "apart.json"), ("in turns", "in-turns.json")))),
         ("Priors from elsewhere", "Reference labels corrupted to a Dice, and refined by a refiner of one object that learnt from OpenKBP's training cases alone (900 steps): organs of its test "
          "cases, sarcomas in CT, and liver, kidneys and spleen in MR, whose values were mapped onto HU of soft tissue.",
          lambda: refiner_priors.table(loaded("priors.json"))),

@@ -119,6 +119,14 @@ def test_on_the_way_to_many_samples_there_is_what_fewer_make():
         assert torch.equal(found.chances, alone.chances) and torch.equal(found.information, alone.information) and len(found.voxels) == count
 
 
+def test_two_steps_of_the_published_kernel_are_two_of_the_exact_one_for_the_noisiest_mask_says_nothing():
+    image, prior = scene(3)
+    exact, published = (refine_volume(refiner(3), image, prior, steps=2, samples=2, kernel=kernel) for kernel in ("exact", "plug-in"))
+    assert torch.equal(exact.chances, published.chances)
+    exact, published = (refine_volume(refiner(3), image, prior, steps=3, samples=2, kernel=kernel) for kernel in ("exact", "plug-in"))
+    assert not torch.equal(exact.chances, published.chances)
+
+
 def test_the_control_looks_once_and_draws_nothing():
     image, prior = scene()
     one, other = (refine_volume(refiner(diffusion=False), image, prior, steps=4, samples=8, seed=seed) for seed in (0, 1))
