@@ -25,10 +25,11 @@ class CategoricalDiffusion(MaskDiffusion):
 
         `uniform` is (B, 1, *spatial): one number decides a voxel.
         """
-        count = self._labels(chances)
-        reached = chances.flip(1).cumsum(1)[:, :-1]  # chance of the last label, of the last two, ...: (B, K-1, *spatial)
-        label = count - 1 - (uniform >= reached).sum(1, keepdim=True)
-        return torch.cat([label == each for each in range(count)], dim=1).to(chances.dtype)  # a fifth of one_hot's time
+        count, reached, passed = self._labels(chances), 0., 0
+        for label in range(count - 1, 0, -1):
+            reached = reached + chances[:, label:label + 1]  # of the last label, of the last two, ...
+            passed = passed + (uniform >= reached).to(torch.uint8)
+        return torch.cat([passed == count - 1 - label for label in range(count)], dim=1).to(chances.dtype)  # a third of cumsum's and one_hot's time
 
     def evidence(self, noisy: Tensor, prior: Tensor, t: Time, s: Time = 0) -> Tensor:
         """log P(y_t | y_s = k), up to what all k share: positive at the label seen, 0 elsewhere."""

@@ -33,7 +33,7 @@ class Neighbours(nn.Module):
         convolve, axes, side = F.conv3d if x.ndim == 5 else F.conv2d, x.ndim - 2, self.weight.shape[-1]
         kernels = torch.cat([F.pad(self.weight * self.others, [n for a in reversed(first) for n in (a, 1 - a)]) for first in product((0, 1), repeat=axes)])
         found = convolve(_channels_last(x), kernels, self.bias.repeat(2 ** axes), stride=2, padding=side // 2)
-        return found.unflatten(1, (2 ** axes, -1))
+        return found.unflatten(1, (2 ** axes, -1)).movedim(2, -1).contiguous().movedim(-1, 2)  # in memory as `apart` leaves them, or adding is slow
 
 
 def apart(x: Tensor) -> Tensor:
