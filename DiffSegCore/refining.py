@@ -37,7 +37,7 @@ class Refinement:
     """chances (classes, K, J, I), the mean of the samples inside `region` and the prior as given elsewhere; one class, or
     exclusive labels with background first. entropy and information (K, J, I) in nats, 0 outside the region: of the mean,
     and the part of it on which samples disagree. voxels (samples, labels): how many voxels each sample gives each label
-    (after background). steps may be fewer than asked for: the control takes one.
+    (after background); there are fewer than asked for where all would be the same.
     """
 
     chances: Tensor
@@ -76,7 +76,7 @@ def refine_volume(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4,
 def refinements(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4, samples: Sequence[int] = (8,), seed: int = 0, kernel: str = "exact",
                 region: Tensor | None = None, origin: Sequence[int] = (0, 0, 0), overlap: float = .25,
                 device: torch.device | str = "cpu", progress: Progress = silent) -> Iterator[Refinement]:
-    """What so many samples make, for each of the growing numbers `samples`: one by the control, or where nothing is in doubt.
+    """What so many samples make, for each of the growing numbers `samples`: one by the control and of one step, whose mask says nothing, or where nothing is in doubt.
 
     image (channels, K, J, I) in model values and prior (classes, K, J, I), chances, both on the model grid.
 
@@ -88,7 +88,7 @@ def refinements(model: Model, image: Tensor, prior: Tensor, *, steps: int = 4, s
     refiner, card = refiner_of(model), RefinerCard.of(model.card)
     chain = card.chain(refiner.classes)
     _check(refiner, image, prior, steps, samples, kernel, chain.last)
-    counts = samples if card.diffusion else (1,)
+    counts = samples if card.diffusion and steps > 1 else (1,)  # all samples of one step are the same
     region = doubtful(prior, model.preprocessing.spacing_mm) if region is None else region
     windows = windows_over(region, model.window, overlap)
     if not windows:

@@ -32,6 +32,7 @@ from DiffSegCore.files import atomic
 from DiffSegCore.metrics import compare
 from DiffSegCore.model import Model
 from DiffSegCore.refined_labels import refine_labels
+from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.registry import load_model
 from DiffSegCore.volume import LabelMap, Volume
 from Testing.benchmarks.records import write
@@ -65,6 +66,7 @@ def refined(model: Model, case: Case, names: dict[int, str], dice: float, steps:
 
 def run(args: argparse.Namespace) -> None:
     dataset, model = read_dataset(args.data, label_file=args.label_file), load_model(args.refiner)
+    steps = args.steps or RefinerCard.of(model.card).steps
     args.out.mkdir(parents=True, exist_ok=True)
     if args.split not in dataset.cases:
         raise BadInput(f"There is no split '{args.split}' in {args.data}; there are {', '.join(dataset.cases)}.")
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         for dice in args.dice:
             path = args.out / f"{case.name}-{dice:g}-{args.seed}.json"
             if not path.exists():
-                rows = refined(model, case, dataset.labels, dice, args.steps, args.samples, args.seed, args.as_ct)
+                rows = refined(model, case, dataset.labels, dice, steps, args.samples, args.seed, args.as_ct)
                 with atomic(path) as temporary:
                     temporary.write_text(json.dumps({"case": case.name, "refiner": model.sha256, "rows": rows}))
                 print(f"{path.stem}: " + ", ".join(f"{r['organ']} {r['dice'][0]:.2f} -> {r['dice'][1]:.2f}" for r in rows), file=sys.stderr, flush=True)
@@ -113,7 +115,7 @@ def main() -> int:
     make.add_argument("--first", type=int, default=0, metavar="N", help="leave out the N cases before")
     make.add_argument("--cases", type=int, metavar="N", help="so many at most")
     make.add_argument("--dice", type=float, nargs="+", default=[.5, .7, .9])
-    make.add_argument("--steps", type=int, default=4)
+    make.add_argument("--steps", type=int, help="as many as served validation cases best, by the refiner's card, unless given")
     make.add_argument("--samples", type=int, default=4)
     make.add_argument("--seed", type=int, default=0)
     make.add_argument("--as-ct", action="store_true")

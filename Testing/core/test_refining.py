@@ -127,6 +127,14 @@ def test_two_steps_of_the_published_kernel_are_two_of_the_exact_one_for_the_nois
     assert not torch.equal(exact.chances, published.chances)
 
 
+def test_one_step_draws_once_for_all_its_samples_are_the_same():
+    image, prior = scene(3)
+    one, other = (refine_volume(refiner(3), image, prior, steps=1, samples=8, seed=seed) for seed in (0, 1))
+    assert len(one.voxels) == 1 and torch.equal(one.chances, other.chances)
+    two, other = (refine_volume(refiner(3), image, prior, steps=2, samples=8, seed=seed) for seed in (0, 1))
+    assert len(two.voxels) == 8 and not torch.equal(two.chances, other.chances)
+
+
 def test_the_control_looks_once_and_draws_nothing():
     image, prior = scene()
     one, other = (refine_volume(refiner(diffusion=False), image, prior, steps=4, samples=8, seed=seed) for seed in (0, 1))
