@@ -30,10 +30,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--model", metavar="NAME|PATH", help="a model with a refiner")
     parser.add_argument("--label", metavar="N", type=int, help="refine this label alone")
     parser.add_argument("--steps", metavar="N", type=int, help="of each sample (default: as many as were best on the refiner's validation cases)")
-    parser.add_argument("--samples", metavar="N", type=int, default=8, help="whose mean is the result (default: 8)")
+    parser.add_argument("--samples", metavar="N", type=int, default=8, help="whose mean is the result (default: 8); of one step all are the same")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed gives the same result")
     parser.add_argument("--uncertainty", metavar="FILE", type=Path,
-                        help="also write a map of the entropy in nats, and beside it one of the samples' disagreement (-disagreement)")
+                        help="also write a map of the entropy in nats, and beside it one of the samples' disagreement (-disagreement; with one step there is none)")
     parser.add_argument("--series", metavar="UID", help="which DICOM series of a folder with several; the largest by default")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute; auto takes the fastest there is")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
