@@ -208,11 +208,12 @@ def evidence(noisy: Tensor, prior: Tensor, keep: Tensor) -> Tensor:
 
 
 def spread_over(fine: Tensor, coarse: Tensor) -> Tensor:
-    """fine (B, C, *2 n) + coarse (B, C, *n), each of whose voxels covers 2 along every axis; in one pass, three times as fast as two."""
-    (batch, channels, *sizes), axes = coarse.shape, coarse.ndim - 2
-    fine = fine.movedim(1, -1).reshape(batch, *(part for size in sizes for part in (size, 2)), channels)
-    coarse = coarse.movedim(1, -1)[(slice(None), *(slice(None), None) * axes)]
-    return (fine + coarse).reshape(batch, *(2 * size for size in sizes), channels).movedim(-1, 1)
+    """fine (B, C, *2 n) + coarse (B, C, *n), each of whose voxels covers 2 along every axis; in one pass over whole rows, several times as fast as two."""
+    batch, channels, *sizes = coarse.shape
+    rows = coarse.movedim(1, -1).unsqueeze(-2).expand(batch, *sizes, 2, channels).reshape(batch, *sizes[:-1], -1)
+    fine = fine.movedim(1, -1).reshape(batch, *(part for size in sizes[:-1] for part in (size, 2)), rows.shape[-1])
+    rows = rows[(slice(None), *(slice(None), None) * (len(sizes) - 1))]
+    return (fine + rows).reshape(batch, *(2 * size for size in sizes), channels).movedim(-1, 1)
 
 
 def _check(spatial_dims: int, classes: int, widths: Sequence[int], step_widths: Sequence[int], feature_widths: Sequence[int], body: bool) -> None:
