@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .data.prior_files import Given, channels_of, chances_on_grid, label_prior, names_in
+from .decision import decided
 from .errors import BadInput
 from .geometry import Geometry
 from .model import Model
@@ -133,7 +134,8 @@ def _of_chances(prior: Volume, classes: int, organs: Sequence[str], grid: Geomet
 
 
 def _labels(before: LabelMap, jobs: Sequence[Job], found: Sequence[Refinement], grid: Geometry, label: int | None) -> LabelMap:
-    """The labels as given, with what each job found written where it looked."""
+    """The labels as given, changed where a job changed its mind: where what it found names another label than its own prior, both brought from the
+    model grid onto the volume's. So what a refiner leaves alone stays to the voxel, however fine the volume's grid is."""
     most = max(int(before.ids.max()), *(max(job.ids.values()) for job in jobs))
     ids = before.ids.astype(np.uint8 if most < 256 else np.uint16)
     names = dict(before.names)
@@ -141,10 +143,11 @@ def _labels(before: LabelMap, jobs: Sequence[Job], found: Sequence[Refinement], 
         table = np.zeros(max(job.ids) + 1, ids.dtype)
         table[list(job.ids)] = list(job.ids.values())
         looked = native_labels(torch.stack([~each.region, each.region]).float(), grid, before.geometry) > 0
-        new = table[native_labels(each.logits, grid, before.geometry)]
+        old, new = (table[native_labels(logits, grid, before.geometry)] for logits in (decided(labelled(job.prior)), each.logits))
         wanted = list(job.ids.values()) if label is None else [label]
-        ids[looked & np.isin(ids, wanted)] = 0
-        put = looked & np.isin(new, wanted) & (ids == 0)
+        changed = looked & (old != new)
+        ids[changed & np.isin(ids, wanted)] = 0
+        put = changed & np.isin(new, wanted) & (ids == 0)
         ids[put] = new[put]
         names.update({id: job.names[id] for id in np.unique(new[put]).tolist() if id not in names})
     return LabelMap(ids, before.geometry, names)

@@ -21,14 +21,15 @@ SHAPE = (20, 24, 28)
 ORGANS = ("brainstem", "mandible")
 
 
-def toy_refiner(path: Path, classes: int, *, channels: int = 1, flat: bool = False) -> str:
+def toy_refiner(path: Path, classes: int, *, channels: int = 1, flat: bool = False, shaken: bool = True, mm: float = 4.) -> str:
+    """One that answers by what it sees; or, not shaken, one that gives its prior back."""
     torch.manual_seed(1)
     architecture = {"kind": "refiner", "spatial_dims": 2 if flat else 3, "image_channels": channels, "classes": classes,
                     "widths": [8, 8, 16], "step_widths": [8, 8]}
     network = build(architecture)
-    for weight in network.parameters():
+    for weight in network.parameters() if shaken else ():
         weight.data += .5 * torch.randn_like(weight)
-    mm = 1. if flat else 4.
+    mm = 1. if flat else mm
     preprocessing = Preprocessing((mm, mm, mm), ((0., -1.), (255., 1.)) if flat else ((-1000., -1.), (1000., 1.)), "picture" if flat else "CT")
     card = {"name": "toy", "refiner": RefinerCard(organs=ORGANS[:classes - 1], levels=10).to_dict()}
     save_model(Model(network, architecture, preprocessing, (), (1, 16, 16) if flat else (16, 16, 16), card), path)
@@ -105,6 +106,20 @@ def test_a_refiner_of_one_object_takes_any_label(folder, tmp_path):
     found, before = read_labels(tmp_path / "object.nii.gz").ids, read_labels(folder / "prior.nii.gz").ids
     assert (found != before).any() and set(np.unique(found)) <= {0, 1, 7, 99}
     np.testing.assert_array_equal(found == 1, before == 1)
+
+
+@pytest.mark.parametrize("kind, classes", [("organs", 3), ("object", 1)])
+def test_what_a_refiner_leaves_alone_stays_to_the_voxel_on_a_grid_finer_than_its_own(folder, tmp_path, kind, classes):
+    before = read_labels(folder / "prior.nii.gz")
+    speckled = before.ids.copy()
+    speckled[6:11:2, 6:11:2, 5] = 0  # holes of one voxel, and a voxel of its own: nothing that a grid of 8 mm could carry
+    speckled[15, 15, 15] = 7
+    write_labels(LabelMap(speckled, before.geometry, before.names), tmp_path / "prior.nii.gz")
+    toy_refiner(tmp_path / "model.safetensors", classes, shaken=False, mm=8.)
+    words = line(folder, tmp_path / "out.nii.gz", "--quiet", "--steps", "1", quick=False)
+    words[words.index("--prior") + 1], words[words.index("--model") + 1] = str(tmp_path / "prior.nii.gz"), str(tmp_path / "model.safetensors")
+    assert main(words) == 0
+    np.testing.assert_array_equal(read_labels(tmp_path / "out.nii.gz").ids, speckled)
 
 
 def test_the_same_seed_gives_the_same_file(folder, tmp_path):
