@@ -46,15 +46,20 @@ def train(args: argparse.Namespace) -> None:
     fabric, apart, turns = Fabric(accelerator="cpu", devices=1, **arithmetic("bf16" if args.bf16 else "fp32", "cpu")), args.out / "apart", args.out / "in turns"
     head = replace(HEAD_NECK, made=None, budget=replace(HEAD_NECK.budget, steps=args.steps, learning_rate=RATE, validate_every=args.steps))
     cache = args.out / "cache"
+
+    def begun(folder: Path) -> bool:
+        return args.resume and (folder / "last.ckpt").is_file()
+
     if not (segmentor := apart / f"{head.name}.safetensors").is_file():
-        train_head(head, args.data, apart, fabric, resume=args.resume)
+        train_head(head, args.data, apart, fabric, resume=begun(apart))
     if not (apart / "refiner" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
-        train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric, resume=args.resume)
+        train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric,
+                      resume=begun(apart / "refiner"))
     if args.control and not (apart / "control" / f"{HEAD_NECK_REFINER.name}-control.safetensors").is_file():
         train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "control", fabric,
-                      how=How(control=True), resume=args.resume)
+                      how=How(control=True), resume=begun(apart / "control"))
     if not (turns / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
-        train_refiner(recipe(2 * args.steps), Sources(args.data, cache=cache), turns, fabric, how=How(alternate=True), resume=args.resume)
+        train_refiner(recipe(2 * args.steps), Sources(args.data, cache=cache), turns, fabric, how=How(alternate=True), resume=begun(turns))
 
 
 def table(args: argparse.Namespace) -> None:
