@@ -37,7 +37,7 @@ class Refinement:
     """chances (classes, K, J, I), the mean of the samples inside `region` and the prior as given elsewhere; one class, or
     exclusive labels with background first. entropy and information (K, J, I) in nats, 0 outside the region: of the mean,
     and the part of it on which samples disagree. voxels (samples, labels): how many voxels each sample gives each label
-    (after background); there are fewer than asked for where all would be the same.
+    (after background); by the control, and of one step, there is one sample however many were asked for.
     """
 
     chances: Tensor
@@ -55,7 +55,7 @@ class Refinement:
     @property
     def labels(self) -> Tensor:
         """uint8 (K, J, I), 0 background."""
-        return self.logits.max(0).indices.to(torch.uint8)  # argmax takes five times as long on CPUs
+        return self.logits.max(0).indices.to(torch.uint8)  # argmax over channels is slow on CPUs
 
 
 def labelled(chances: Tensor) -> Tensor:

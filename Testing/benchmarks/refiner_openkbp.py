@@ -84,7 +84,7 @@ def run_case(case: Case, names: dict[int, str], head: Segmenter, refiner: Model,
         asked = refinements(refiner, image, prior, steps=steps, samples=counts, seed=seed, kernel="exact" if kernel == "control" else kernel)
         for found, seconds in timed(asked, bf16):
             record = {**judged(found.chances, truth, organs, region, seconds, logits=found.logits, voxels=found.voxels), "windows": found.windows}
-            for count in [len(found.voxels)] if found.windows else counts:
+            for count in counts if steps == 1 or not found.windows else [len(found.voxels)]:
                 yield (kernel, steps, count), record
 
 

@@ -47,7 +47,7 @@ def _tables(records: Path) -> list[tuple[str, str, Callable[[], str]]]:
          "\"exact-2x1\": the exact kernel, 2 steps, 1 sample; \"plug-in\": as published; one step and two are the same with both, for the noisiest mask says nothing. Computed in bfloat16 (`--bf16`). "
          "How to read the columns: `Testing/benchmarks/refiner_openkbp.py`.",
          lambda: refiner_table.report(records / "openkbp.json", ["head", "control"])),
-        ("The same again", "Recipe, data and seeds as above, trained once more on another kind of processor, which rounds otherwise. Against the head all is as it was. Against the control it is not: "
+        ("The same again", "Recipe, data and seeds as above, trained once more on another kind of processor, and with the refiner's first convolution computed in another order: only roundings differ. Against the head all is as it was. Against the control it is not: "
          "what the paired tests above find (NLL lower in 38 of 40 cases) is here the other way round (higher in 35). Tests over cases know nothing of how much two trainings differ. "
          "So one look of the refiner and its control are as good as each other: both see image and prior alone. More steps lose in both trainings. "
          "Eight samples of ten steps were not run.",

@@ -26,3 +26,20 @@ def test_the_readme_quotes_the_organ_head():
     dice, nsd, nll = ([f"{overall(records, key):.3f}"[1:] for records in (head, refined)] for key in ("dice", "nsd", "nll"))
     said = " ".join(README.read_text(encoding="utf-8").split())
     assert f"mean Dice from {' to '.join(dice)} and NSD from {' to '.join(nsd)}" in said and f"NLL falls from {' to '.join(nll)}" in said
+
+
+def test_the_readme_quotes_both_trainings_against_the_control():
+    lower = []
+    for name in ("openkbp", "openkbp-again"):
+        packed = json.loads((refining_document.RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+        lower.append(sum(packed["exact-1x1"][case]["nll"] < record["nll"] for case, record in packed["control"].items()))
+    said = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"its NLL was the higher one in {lower[0]} of 40 cases, in the other the lower one in {40 - lower[1]}" in said
+
+
+def test_the_readme_quotes_priors_from_elsewhere():
+    said = " ".join(README.read_text(encoding="utf-8").split())
+    for name, rows in json.loads((refining_document.RECORDS / "priors.json").read_text(encoding="utf-8")).items():
+        for wanted in (.5, .7, .9) if name == "openkbp" else (.7,):
+            before, after = (fmean(row["dice"][n] for row in rows if row["wanted"] == wanted) for n in (0, 1))
+            assert f"{before:.2f}"[1:] + " -> " + f"{after:.2f}"[1:] in said, name
