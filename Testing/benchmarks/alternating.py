@@ -35,16 +35,16 @@ LEVELS_READ = (0, 1, 2, 3)
 RATE = 1.5e-3
 
 
-def recipe(steps: int) -> RefinerRecipe:
+def recipe(steps: int, seed: int) -> RefinerRecipe:
     """The product's refiner, small, at random to begin with, which reads the segmentor's features."""
-    return replace(HEAD_NECK_REFINER, widths=(16, 32, 64, 96), as_segmentor=False, reads=LEVELS_READ, floor=.02,
+    return replace(HEAD_NECK_REFINER, seed=seed, widths=(16, 32, 64, 96), as_segmentor=False, reads=LEVELS_READ, floor=.02,
                    budget=replace(HEAD_NECK_REFINER.budget, steps=steps, learning_rate=RATE, validate_every=steps))
 
 
 def train(args: argparse.Namespace) -> None:
     """Both pairs, the faster one's segmentor first."""
     fabric, apart, turns = Fabric(accelerator="cpu", devices=1, **arithmetic("bf16" if args.bf16 else "fp32", "cpu")), args.out / "apart", args.out / "in turns"
-    head = replace(HEAD_NECK, made=None, budget=replace(HEAD_NECK.budget, steps=args.steps, learning_rate=RATE, validate_every=args.steps))
+    head = replace(HEAD_NECK, made=None, seed=args.seed, budget=replace(HEAD_NECK.budget, steps=args.steps, learning_rate=RATE, validate_every=args.steps))
     cache = args.out / "cache"
 
     def begun(folder: Path) -> bool:
@@ -53,13 +53,13 @@ def train(args: argparse.Namespace) -> None:
     if not (segmentor := apart / f"{head.name}.safetensors").is_file():
         train_head(head, args.data, apart, fabric, resume=begun(apart))
     if not (apart / "refiner" / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
-        train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric,
+        train_refiner(recipe(args.steps, args.seed), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "refiner", fabric,
                       resume=begun(apart / "refiner"))
     if args.control and not (apart / "control" / f"{HEAD_NECK_REFINER.name}-control.safetensors").is_file():
-        train_refiner(recipe(args.steps), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "control", fabric,
+        train_refiner(recipe(args.steps, args.seed), Sources(args.data, model=segmentor, in_sample=True, cache=cache), apart / "control", fabric,
                       how=How(control=True), resume=begun(apart / "control"))
     if not (turns / f"{HEAD_NECK_REFINER.name}.safetensors").is_file():
-        train_refiner(recipe(2 * args.steps), Sources(args.data, cache=cache), turns, fabric, how=How(alternate=True), resume=begun(turns))
+        train_refiner(recipe(2 * args.steps, args.seed), Sources(args.data, cache=cache), turns, fabric, how=How(alternate=True), resume=begun(turns))
 
 
 def table(args: argparse.Namespace) -> None:
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR")
     parser.add_argument("--steps", type=int, default=800, metavar="N", help="of each network")
     parser.add_argument("--cases", type=int, metavar="N", help="only the first N test cases")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all trainings: first weights, patches and noise")
     parser.add_argument("--control", action="store_true", help="train the network without diffusion, too, for refiner_openkbp.py")
     parser.add_argument("--bf16", action="store_true", help="on a CPU that is fast with it")
     parser.add_argument("--resume", action="store_true")

@@ -58,7 +58,7 @@ def judged(chances: Tensor, truth: Truth, organs: Sequence[str], region: Tensor,
 
 
 def calibrated(chances: Tensor, truth: Truth, region: Tensor) -> dict[str, float]:
-    """ECE and NLL in the region and near the reference's outlines; AUROC of entropy for the errors near the answer's own outlines."""
+    """ECE, NLL and Brier score in the region and near the reference's outlines; AUROC of entropy for the errors near the answer's own outlines."""
     merged = known_only(chances, truth.drawn)
     true = torch.from_numpy(truth.channels.astype(np.int64))
     place = torch.from_numpy(near_outlines(truth.channels, truth.grid)) | region
@@ -66,7 +66,7 @@ def calibrated(chances: Tensor, truth: Truth, region: Tensor) -> dict[str, float
     doubts = merged.max(0).indices.numpy()
     band = near_outlines(doubts, truth.grid)
     wrong = (doubts != truth.channels)[band]
-    return {"ece": ece(p, true[place]), "nll": float(-p.gather(0, true[place][None]).clamp(min=LEAST).log().mean()),
+    return {"ece": ece(p, true[place]), "brier": brier(p, true[place]), "nll": float(-p.gather(0, true[place][None]).clamp(min=LEAST).log().mean()),
             "auroc": auroc(entropy(merged)[torch.from_numpy(band)].numpy(), wrong)}
 
 
@@ -96,6 +96,11 @@ def ece(chances: Tensor, true: Tensor) -> float:
     right, bins = (label == true).double(), (confidence * BINS).long().clamp(max=BINS - 1)
     count, sums = torch.bincount(bins, minlength=BINS), [torch.bincount(bins, x.double(), BINS) for x in (right, confidence)]
     return float((sums[0] - sums[1]).abs().sum() / count.sum().clamp(min=1))
+
+
+def brier(chances: Tensor, true: Tensor) -> float:
+    """Mean over voxels of the squared distance between the chances (labels, voxels) and the truth, 0 to 2."""
+    return float((chances.square().sum(0) + 1 - 2 * chances.gather(0, true[None])[0]).mean())
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:

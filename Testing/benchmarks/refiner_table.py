@@ -39,8 +39,8 @@ def shared(place: Path) -> dict[str, Records]:
 
 def pack(folder: Path, file: Path) -> None:
     """All that the tables are made of, in one file."""
-    kept = {*(key for key, _ in COLUMNS.values()), "sizes", "seconds"}
-    write(file, {name: {case: {key: record[key] for key in sorted(kept)} for case, record in records.items()} for name, records in shared(folder).items()})
+    kept = {*(key for key, _ in COLUMNS.values()), "brier", "sizes", "seconds"}
+    write(file, {name: {case: {key: record[key] for key in sorted(kept & record.keys())} for case, record in records.items()} for name, records in shared(folder).items()})
 
 
 def means(settings: Mapping[str, Records]) -> str:

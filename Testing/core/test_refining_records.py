@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from statistics import fmean
 
 import pytest
+import torch
 from benchmarks import refining_document
+from benchmarks.refiner_judging import brier
+from benchmarks.refiner_samples import limit
 from benchmarks.refiner_table import overall
 
 README, PAGE = (refining_document.RECORDS.parents[1] / name for name in ("README.md", "docs/Refining.md"))
@@ -43,3 +47,14 @@ def test_the_readme_quotes_priors_from_elsewhere():
         for wanted in (.5, .7, .9) if name == "openkbp" else (.7,):
             before, after = (fmean(row["dice"][n] for row in rows if row["wanted"] == wanted) for n in (0, 1))
             assert f"{before:.2f}"[1:] + " -> " + f"{after:.2f}"[1:] in said, name
+
+
+def test_two_counts_of_samples_tell_the_error_of_endlessly_many():
+    samples, count = (.1, .3, .8), 3  # chances of a voxel that belongs to the object, each as likely as another
+    one, many = (fmean((fmean(drawn) - 1) ** 2 for drawn in product(samples, repeat=n)) for n in (1, count))
+    assert limit(one, many, count) == pytest.approx((fmean(samples) - 1) ** 2)
+
+
+def test_a_brier_score_is_the_squared_distance_from_the_truth():
+    chances = torch.tensor([[.2, .1], [.7, .9], [.1, 0.]])
+    assert brier(chances, torch.tensor([1, 0])) == pytest.approx(((.2**2 + .3**2 + .1**2) + (.9**2 + .9**2)) / 2)
