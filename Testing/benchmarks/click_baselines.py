@@ -1,33 +1,43 @@
-"""The click model beside others that answer the same clicks on the same crops, from nothing: the same network without diffusion, grow-cut, random walker.
+"""What answers the same clicks on the same crops as the click model, from nothing: grow-cut, random walker, the model itself in one look, and the
+same network trained without diffusion.
 
-    python -m Testing.benchmarks.click_baselines --data DIR --model M [--control FILE] [--only PATTERN ...] [--cases N] [--clicks N] -o OUT
+    python -m Testing.benchmarks.click_baselines -o evaluation [--only SET ...] [--methods grow-cut random-walker one-look] [--cases N] [--clicks N]
+    python -m Testing.benchmarks.click_baselines -o evaluation --methods --network NAME=FILE [NAME=FILE ...]
+    python -m Testing.benchmarks.click_baselines -o evaluation --pack docs/clicking/rivals.json
 
 Every method sits in the same session, which zooms, keeps clicked voxels and changes what hangs together with a click; only the answer
 on a crop differs. Grow-cut is Slicer's own (vtkImageGrowCutSegment of slicer-core), the random walker scikit-image's. Both need seeds
-of what is not the object: until somebody clicks there, and besides, the crop's border serves, as a Slicer user would paint it.
+of what is not the object: until somebody clicks there, and besides, the crop's border serves, as a Slicer user would paint it. A network without
+diffusion is made by `diffseg train click --control`. Sets, cases and clicks are those of `click_curves`; one record a case, method and set, and what is
+there is not computed again. --pack puts the tables' numbers of everything that is there into one file, with those of the click model's own card.
 """
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
+import json
+import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from DiffSegCore import looking
-from DiffSegCore.click_evaluation.figure import save_curves
-from DiffSegCore.click_evaluation.run import Task, Which, evaluated
-from DiffSegCore.click_evaluation.summary import summary, table, write_rows, write_summary
-from DiffSegCore.click_evaluation.trials import SessionClicker, Trial
+from DiffSegCore.click_evaluation.summary import summary, table
+from DiffSegCore.click_evaluation.trials import Trial
 from DiffSegCore.click_refining import Look
 from DiffSegCore.model import Model, load_model_file
 from DiffSegCore.prompt_maps import Steering
+from DiffSegCore.registry import load_click_model
+
+from .bundled import arguments, ending
+from .click_curves import CLICKS, CURVES, STEPS, run, trials_of
+from .records import write
 
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image and seeds (0 unknown, 1 object, 2 not) -> bool, all (k, j, i)
-BETA = 130.  # of the random walker: scikit-image's own
+BETA = 2000.  # of the random walker: the best of 130 (scikit-image's own, which takes next to nothing), 1000, 2000, 4000 and 10000 on cases of no test
 
 
 def random_walk(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -61,7 +71,9 @@ def _vtk(array: np.ndarray):
     return image
 
 
-METHODS: dict[str, Answer] = {"random walker": random_walk, "grow-cut": grow_cut}
+EMPTY = [name for name, curve in CURVES.items() if curve.start == "empty"]
+METHODS: dict[str, Answer] = {"random-walker": random_walk, "grow-cut": grow_cut}
+ONE_LOOK = "one-look"  # of the click model, instead of a walk of several: what it says before it has drawn anything
 
 
 def seeds_of(steering: Steering) -> np.ndarray:
@@ -88,40 +100,46 @@ def answered_by(answer: Answer) -> Iterator[None]:
         looking.refine_crop = before
 
 
-def compared(folder: Path, which: Which, clicks: int, model: Model, control: Model | None, methods: dict[str, Answer]) -> dict[str, list[Trial]]:
-    """Trials by method, of the same objects and from nothing."""
-    def trials(of: Model) -> list[Trial]:
-        return evaluated(folder, which, Task(clicks=clicks), lambda prediction, organ: SessionClicker(of, device="cpu", organ=organ))
+def trials_by(name: str, method: str, model: Model, args: argparse.Namespace) -> list[Trial]:
+    """Of one set; what is missing is made first."""
+    with answered_by(METHODS[method]) if method in METHODS else nullcontext():
+        return run(name, model, args.data, args.cases, args.clicks, args.out / "rivals" / method, 1 if method == ONE_LOOK else STEPS)
 
-    found = {"diffusion": trials(model), **({"without diffusion": trials(control)} if control else {})}
-    for name, answer in methods.items():
-        with answered_by(answer):
-            found[name] = trials(model)
+
+def packed(names: Sequence[str], out: Path, clicks: int) -> dict[str, Any]:
+    """{set: {title, cases, methods: {method: numbers over all its objects}}} of the records in a folder; the click model's are its card's."""
+    card = load_click_model(None).card["click_curves"]["sets"]
+    found: dict[str, Any] = {name: {"title": CURVES[name].title, "cases": card[name]["cases"], "methods": {"click": card[name]["overall"]}} for name in names}
+    for folder in sorted((out / "rivals").iterdir()):
+        for name in names:
+            records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "trials" / f"{clicks}-clicks" / name).glob("*.json"))}
+            if len(records) == found[name]["cases"]:
+                found[name]["methods"][folder.name] = summary(trials_of(records))["overall"]
     return found
 
 
+def network(text: str) -> tuple[str, Model]:
+    """"NAME=FILE" -> name, model."""
+    name, _, file = text.partition("=")
+    return name, load_model_file(Path(file))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--control", type=Path, help="of `diffseg train click --control`")
-    parser.add_argument("--only", nargs="+", default=[])
-    parser.add_argument("--organs", nargs="+", default=[])
-    parser.add_argument("--cases", type=int)
-    parser.add_argument("--clicks", type=int, default=5)
-    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser = arguments(__doc__)
+    parser.add_argument("--clicks", type=int, default=CLICKS, metavar="N", help=f"an object (default: {CLICKS})")
+    parser.add_argument("--only", nargs="+", choices=EMPTY, default=EMPTY, metavar="SET", help=f"of {', '.join(EMPTY)}")
+    parser.add_argument("--methods", nargs="*", choices=[*METHODS, ONE_LOOK], default=[*METHODS, ONE_LOOK])
+    parser.add_argument("--network", nargs="+", type=network, default=[], metavar="NAME=FILE", help="click models, and what to call them")
+    parser.add_argument("--pack", type=Path, metavar="FILE.json", help="only pack what is there")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    control = load_model_file(args.control) if args.control else None
-    found = compared(args.data, Which(only=args.only, organs=args.organs, cases=args.cases), args.clicks, load_model_file(args.model), control,
-                     {name: METHODS[name] for name in args.methods})
-    for name, trials in found.items():
-        write_rows(trials, args.out / f"{name.replace(' ', '-')}.csv")
-        write_summary(summary(trials), {"data": args.data.name, "method": name}, args.out / f"{name.replace(' ', '-')}.json")
-        print(f"{name}\n{table(summary(trials))}\n")
-    save_curves(args.out / "click_baselines.png", found, title=f"{args.data.name}, from nothing")
+    if args.pack:
+        write(args.pack, packed(EMPTY, args.out, args.clicks))
+        return
+    model = load_click_model(args.model)
+    for name in args.only:
+        for method, answering in [*((method, model) for method in args.methods), *args.network]:
+            print(f"{method}, {name}\n{table(summary(trials_by(name, method, answering, args)))}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(ending(main))

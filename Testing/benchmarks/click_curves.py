@@ -58,14 +58,14 @@ CURVES = {
 }
 
 
-def run(name: str, model: Model, data: Path, count: int | None, clicks: int, out: Path) -> list[Trial]:
+def run(name: str, model: Model, data: Path, count: int | None, clicks: int, out: Path, steps: int = STEPS) -> list[Trial]:
     """The trials of one set, what is missing made first."""
     curve, mark = CURVES[name], fingerprint(model)
     cases, task = spread(cases_of(curve.sources, data), count or curve.cases), curve.task(clicks)
     for case in cases:
         def tried() -> Record:
             folder, which = write_datalist((case,), out / "lists" / name / case.name), Which(organs=curve.organs)
-            trials = evaluated(folder, which, task, lambda prediction, organ: SessionClicker(model, steps=STEPS, prediction=prediction, organ=organ))
+            trials = evaluated(folder, which, task, lambda prediction, organ: SessionClicker(model, steps=steps, prediction=prediction, organ=organ))
             say(f"{name}, {case.name}: mean Dice {sum(trial.rounds[-1].dice for trial in trials) / len(trials):.3f} after {clicks} clicks")
             return {"trials": [{**asdict(trial), "data": name} for trial in trials]}
 

@@ -1,0 +1,79 @@
+"""docs/Clicks.md of the records in docs/clicking: the click model beside others that answer the same clicks.
+
+    python -m Testing.benchmarks.click_rivals > docs/Clicks.md
+    python -m Testing.benchmarks.click_rivals --figure Resources/Screenshots/rivals.png
+
+The records come from `click_baselines.py --pack`, which tells how.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Mapping
+
+from DiffSegCore.files import atomic
+
+from .bundled import ending
+from .records import markdown as table
+
+RIVALS = Path(__file__).resolve().parents[2] / "docs" / "clicking" / "rivals.json"
+NAMES = {"click": "click, 4 steps", "one-look": "click, 1 step", "grow-cut": "grow-cut", "random-walker": "random walker", "short": "1500 steps, diffusion", "short-control": "1500 steps, without"}
+COLOURS = {"click": "#e8743b", "one-look": "#f2b48f", "grow-cut": "#5b8def", "random-walker": "#3c8d53", "short": "#c98a1b", "short-control": "#8d98a5"}
+TEXT = """# Clicks, beside other methods
+
+From an empty mask, ten clicks, each into the middle of the largest error (`diffseg evaluate-clicks`), on cases that no training saw. Every method sits in the same session, gets the
+same rule for the next click, keeps clicked voxels and changes what hangs together with a click; only what answers on a crop differs. Grow-cut is Slicer's "Grow from seeds"
+(`vtkImageGrowCutSegment`), the random walker scikit-image's; where nobody clicked outside yet, the crop's border is their seed of what is not the object. One step is what the click
+model says before anything is drawn: its mean answer, as a network without diffusion would give it.{pair}
+Dice@n: after n clicks; NSD at 2 mm; harmful: clicks that cost more than .001 of Dice. `python -m Testing.benchmarks.click_baselines` measures it."""
+PAIR = """ The last two are
+one network trained 1500 steps from nothing with diffusion, and the same without, which answers in one look."""
+
+
+def document(found: Mapping[str, Any]) -> str:
+    """Markdown: the picture, and a row a set and method."""
+    rows = [("set", "method", "objects", *(f"Dice@{n}" for n in (1, 3, 5, 10)), "NSD@10", "harmful", "p50 s")]
+    for each in found.values():
+        for method, one in each["methods"].items():
+            rows.append((each["title"], NAMES[method], str(one["objects"]), *(f"{one['dice'][str(n)]:.3f}" for n in (1, 3, 5, 10)), f"{one['nsd']['10']:.3f}",
+                         f"{one['harmful']:.1%}", f"{one['seconds_p50']:.2f}"))
+    paired = any("short-control" in each["methods"] for each in found.values())
+    return "\n\n".join((TEXT.format(pair=PAIR if paired else ""), "![Dice by click of every method, a panel a set](../Resources/Screenshots/rivals.png)", table(rows))) + "\n"
+
+
+def save_figure(found: Mapping[str, Any], path: Path) -> None:
+    """Write the picture, a panel a set; its suffix says how (.png, .pdf, .svg)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.9 * len(found), 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, each in zip(figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.values()):
+        for method, one in each["methods"].items():
+            axes.plot([int(n) for n in one["dice"]], list(one["dice"].values()), "o-", color=COLOURS[method], markersize=4, label=NAMES[method])
+        axes.set_title(each["title"].replace(", ", ",\n", 1), size=9, loc="left")
+        axes.set(xlabel="clicks", ylim=(0, 1))
+        axes.grid(alpha=.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("Dice")
+    figure.axes[-1].legend(frameon=False, fontsize=8)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=Path, default=RIVALS, metavar="FILE.json")
+    parser.add_argument("--figure", type=Path, metavar="FILE.png", help="write the picture instead of the page")
+    args = parser.parse_args()
+    found = json.loads(args.records.read_text(encoding="utf-8"))
+    if args.figure:
+        save_figure(found, args.figure)
+    else:
+        print(document(found), end="")
+
+
+if __name__ == "__main__":
+    sys.exit(ending(main))
