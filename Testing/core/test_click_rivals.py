@@ -1,0 +1,20 @@
+"""docs/Clicks.md is what the records in docs/clicking say, and the click model's rows are its card's."""
+from __future__ import annotations
+
+import json
+
+from benchmarks.click_rivals import NAMES, RIVALS, document
+
+from DiffSegCore.registry import load_click_model
+
+
+def test_the_page_is_made_of_the_records():
+    assert (RIVALS.parents[1] / "Clicks.md").read_text(encoding="utf-8") == document(json.loads(RIVALS.read_text(encoding="utf-8")))
+
+
+def test_every_method_met_the_objects_that_the_card_tells_of():
+    card = load_click_model().card["click_curves"]["sets"]
+    for name, each in json.loads(RIVALS.read_text(encoding="utf-8")).items():
+        assert each["methods"]["click"] == card[name]["overall"]
+        assert {"one-look", "grow-cut", "random-walker"} <= each["methods"].keys() <= NAMES.keys()
+        assert {one["objects"] for one in each["methods"].values()} == {card[name]["overall"]["objects"]}
