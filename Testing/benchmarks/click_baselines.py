@@ -14,7 +14,6 @@ there is not computed again. --pack puts the tables' numbers of everything that 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,9 +31,9 @@ from DiffSegCore.model import Model, load_model_file
 from DiffSegCore.prompt_maps import Steering
 from DiffSegCore.registry import load_click_model
 
-from .bundled import arguments, ending
+from .bundled import arguments, ending, say
 from .click_curves import CLICKS, CURVES, STEPS, run, trials_of
-from .records import write
+from .records import fingerprint, records_in, write
 
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image and seeds (0 unknown, 1 object, 2 not) -> bool, all (k, j, i)
 BETA = 2000.  # of the random walker: the best of 130 (scikit-image's own, which takes next to nothing), 1000, 2000, 4000 and 10000 on cases of no test
@@ -106,15 +105,17 @@ def trials_by(name: str, method: str, model: Model, args: argparse.Namespace) ->
         return run(name, model, args.data, args.cases, args.clicks, args.out / "rivals" / method, 1 if method == ONE_LOOK else STEPS)
 
 
-def packed(names: Sequence[str], out: Path, clicks: int) -> dict[str, Any]:
-    """{set: {title, cases, methods: {method: numbers over all its objects}}} of the records in a folder; the click model's are its card's."""
-    card = load_click_model(None).card["click_curves"]["sets"]
-    found: dict[str, Any] = {name: {"title": CURVES[name].title, "cases": card[name]["cases"], "methods": {"click": card[name]["overall"]}} for name in names}
-    for folder in sorted((out / "rivals").iterdir()):
-        for name in names:
-            records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "trials" / f"{clicks}-clicks" / name).glob("*.json"))}
-            if len(records) == found[name]["cases"]:
-                found[name]["methods"][folder.name] = summary(trials_of(records))["overall"]
+def packed(methods: Sequence[tuple[str, Model]], out: Path, clicks: int) -> dict[str, Any]:
+    """{set: {title, cases, methods: {method: numbers over all its objects}}} of whole sets of records; the click model's are its card's."""
+    card = load_click_model().card["click_curves"]["sets"]
+    found: dict[str, Any] = {name: {"title": CURVES[name].title, "cases": card[name]["cases"], "methods": {"click": card[name]["overall"]}} for name in EMPTY}
+    for method, model in methods:
+        for name, each in found.items():
+            records = records_in(out / "rivals" / method / "trials" / f"{clicks}-clicks" / name, fingerprint(model))
+            if len(records) == each["cases"]:
+                each["methods"][method] = summary(trials_of(records))["overall"]
+            else:
+                say(f"{method}, {name}: {len(records)} of {each['cases']} cases have records of this model, left out")
     return found
 
 
@@ -132,12 +133,13 @@ def main() -> None:
     parser.add_argument("--network", nargs="+", type=network, default=[], metavar="NAME=FILE", help="click models, and what to call them")
     parser.add_argument("--pack", type=Path, metavar="FILE.json", help="only pack what is there")
     args = parser.parse_args()
-    if args.pack:
-        write(args.pack, packed(EMPTY, args.out, args.clicks))
-        return
     model = load_click_model(args.model)
+    methods = [*((method, model) for method in args.methods), *args.network]
+    if args.pack:
+        write(args.pack, packed(methods, args.out, args.clicks))
+        return
     for name in args.only:
-        for method, answering in [*((method, model) for method in args.methods), *args.network]:
+        for method, answering in methods:
             print(f"{method}, {name}\n{table(summary(trials_by(name, method, answering, args)))}\n", flush=True)
 
 

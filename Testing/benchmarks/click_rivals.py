@@ -19,21 +19,19 @@ from .bundled import ending
 from .records import markdown as table
 
 RIVALS = Path(__file__).resolve().parents[2] / "docs" / "clicking" / "rivals.json"
-NAMES = {"click": "click, 4 steps", "one-look": "click, 1 step", "grow-cut": "grow-cut", "random-walker": "random walker", "short": "1500 steps, diffusion", "short-control": "1500 steps, without"}
-COLOURS = {"click": "#e8743b", "one-look": "#f2b48f", "grow-cut": "#5b8def", "random-walker": "#3c8d53", "short": "#c98a1b", "short-control": "#8d98a5"}
+NAMES = {"click": "click, 4 steps", "one-look": "click, 1 step", "grow-cut": "grow-cut", "random-walker": "random walker"}
+COLOURS = {"click": "#e8743b", "one-look": "#f2b48f", "grow-cut": "#5b8def", "random-walker": "#3c8d53"}
 TEXT = """# Clicks, beside other methods
 
 From an empty mask, ten clicks, each into the middle of the largest error (`diffseg evaluate-clicks`), on cases that no training saw. Every method sits in the same session, gets the
 same rule for the next click, keeps clicked voxels and changes what hangs together with a click; only what answers on a crop differs. Grow-cut is Slicer's "Grow from seeds"
 (`vtkImageGrowCutSegment`), the random walker scikit-image's; where nobody clicked outside yet, the crop's border is their seed of what is not the object. One step is what the click
 model says before anything is drawn: its mean answer. That is nearest to a network without diffusion, though it learnt to answer at other noise too. The random walker's `beta` was chosen on
-other cases; grow-cut sees the image smoothed by a voxel.{pair}
+other cases; grow-cut sees the image smoothed by a voxel.
 Dice@n: after n clicks; NSD at 2 mm; harmful: clicks that cost more than .001 of Dice. `python -m Testing.benchmarks.click_baselines` measures it.
 
 In CT the click model's Dice is ahead from the third click on, that of four steps ahead of that of one. In T2 MR it is behind at the first click, one step is better than four, and after ten
 clicks the others' outlines are the closer ones (NSD)."""
-PAIR = """ The last two are
-one network trained 1500 steps from nothing with diffusion, and the same without, which answers in one look."""
 
 
 def document(found: Mapping[str, Any]) -> str:
@@ -41,14 +39,15 @@ def document(found: Mapping[str, Any]) -> str:
     rows = [("set", "method", "objects", *(f"Dice@{n}" for n in (1, 3, 5, 10)), "NSD@10", "harmful", "p50 s")]
     for each in found.values():
         for method, one in _in_order(each["methods"]):
-            rows.append((each["title"], NAMES[method], str(one["objects"]), *(f"{one['dice'][str(n)]:.3f}" for n in (1, 3, 5, 10)), f"{one['nsd']['10']:.3f}",
+            rows.append((each["title"], NAMES.get(method, method), str(one["objects"]), *(f"{one['dice'][str(n)]:.3f}" for n in (1, 3, 5, 10)), f"{one['nsd']['10']:.3f}",
                          f"{one['harmful']:.1%}", f"{one['seconds_p50']:.2f}"))
-    paired = any("short-control" in each["methods"] for each in found.values())
-    return "\n\n".join((TEXT.format(pair=PAIR if paired else ""), "![Dice by click of every method, a panel a set](../Resources/Screenshots/rivals.png)", table(rows))) + "\n"
+    return "\n\n".join((TEXT, "![Dice by click of every method, a panel a set](../Resources/Screenshots/rivals.png)", table(rows))) + "\n"
 
 
 def _in_order(methods: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(method, methods[method]) for method in NAMES if method in methods]
+    """Those that have a name of their own first, then other networks."""
+    known = [method for method in NAMES if method in methods]
+    return [(method, methods[method]) for method in (*known, *(methods.keys() - NAMES.keys()))]
 
 
 def save_figure(found: Mapping[str, Any], path: Path) -> None:
@@ -60,7 +59,7 @@ def save_figure(found: Mapping[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, each in zip(figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.values()):
         for method, one in _in_order(each["methods"]):
-            axes.plot([int(n) for n in one["dice"]], list(one["dice"].values()), "o-", color=COLOURS[method], markersize=4, label=NAMES[method])
+            axes.plot([int(n) for n in one["dice"]], list(one["dice"].values()), "o-", color=COLOURS.get(method), markersize=4, label=NAMES.get(method, method))
         axes.set_title(each["title"].replace(", ", ",\n", 1), size=9, loc="left")
         axes.set(xlabel="clicks", ylim=(0, 1))
         axes.grid(alpha=.3)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.click_rivals import NAMES, RIVALS, document
+from benchmarks.click_rivals import NAMES, RIVALS, document, save_figure
 
 from DiffSegCore.registry import load_click_model
 
@@ -18,3 +18,11 @@ def test_every_method_met_the_objects_that_the_card_tells_of():
         assert each["methods"]["click"] == card[name]["overall"]
         assert {"one-look", "grow-cut", "random-walker"} <= each["methods"].keys() <= NAMES.keys()
         assert {one["objects"] for one in each["methods"].values()} == {card[name]["overall"]["objects"]}
+
+
+def test_the_picture_has_a_panel_a_set(tmp_path):
+    found = json.loads(RIVALS.read_text(encoding="utf-8"))
+    save_figure(found, tmp_path / "all.png")
+    save_figure(dict(list(found.items())[:1]), tmp_path / "one.png")
+    widths = [int.from_bytes((tmp_path / f"{name}.png").read_bytes()[16:20], "big") for name in ("all", "one")]
+    assert widths[0] == len(found) * widths[1]

@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 import torch
 from benchmarks import refining_document
+from benchmarks.refiner_curve import means
 from benchmarks.refiner_judging import brier
 from benchmarks.refiner_samples import limit
 from benchmarks.refiner_table import overall
@@ -68,3 +69,8 @@ def test_two_counts_of_samples_tell_the_error_of_endlessly_many():
 def test_a_brier_score_is_the_squared_distance_from_the_truth():
     chances = torch.tensor([[.2, .1], [.7, .9], [.1, 0.]])
     assert brier(chances, torch.tensor([1, 0])) == pytest.approx(((.2**2 + .3**2 + .1**2) + (.9**2 + .9**2)) / 2)
+
+
+def test_the_curve_goes_through_the_means_of_each_wanted_dice():
+    rows = [{"wanted": wanted, "dice": dice} for wanted, dice in ((.9, [.88, .8]), (.5, [.5, .6]), (.9, [.92, .9]))]
+    assert means(rows) == [pytest.approx((.5, .6)), pytest.approx((.9, .85))]
