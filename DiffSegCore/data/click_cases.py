@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Container, Mapping, NamedTuple, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -66,19 +66,41 @@ class ClickCase:
         return found
 
 
-def labelled_cases(folder: Path, leave_out: Sequence[str] = ()) -> tuple[list[Case], list[Case]]:
-    """Cases of a data set to learn from and to check with, less those whose name matches a pattern of `leave_out` ("STS_03?").
+class Labelled(NamedTuple):
+    """Cases of a data set to learn from and to check with, and the name of each id in their label files."""
+
+    learn: list[Case]
+    check: list[Case]
+    names: Mapping[int, str]
+
+
+def labelled_cases(folder: Path, leave_out: Sequence[str] = ()) -> Labelled:
+    """A data set's, less those whose name matches a pattern of `leave_out` ("STS_03?").
 
     Where the data set has no validation cases every tenth training case checks; a test split is never touched.
     """
-    cases = read_dataset(folder).cases
-    learn, check = (kept_in(cases.get(split, ()), leave_out) for split in ("train", "validation"))
+    dataset = read_dataset(folder)
+    learn, check = (kept_in(dataset.cases.get(split, ()), leave_out) for split in ("train", "validation"))
     if not check:
         check = learn[9::10]
         learn = [case for case in learn if case not in check]
     if not learn:
         raise BadInput(f"{folder} has no labelled training case left; check the folder and --leave-out")
-    return learn, check[:CHECKED]
+    return Labelled(learn, check[:CHECKED], dataset.labels)
+
+
+def without(cases: Sequence[ClickCase], structures: Container[str], names: Mapping[int, str]) -> list[ClickCase]:
+    """The cases as if nobody had labelled these structures; those that hold no other are gone. What has no name is called "label_<id>"."""
+    found = []
+    for case in cases:
+        boxes = {label: box for label, box in case.boxes.items() if structure(label, names) not in structures}
+        found += [replace(case, boxes=boxes)] if boxes else []
+    return found
+
+
+def structure(label: int, names: Mapping[int, str]) -> str:
+    """What a label is called."""
+    return names.get(label, f"label_{label}")
 
 
 def kept_cases(cases: Sequence[Case], group: str, cache: Path, progress: Progress = silent) -> list[ClickCase]:

@@ -5,14 +5,14 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
 from ..crops import IMAGE_CHANNELS, SPACINGS_MM
-from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phantoms, labelled_cases
+from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phantoms, labelled_cases, structure, without
 from ..data.stream import Ahead
 from ..errors import BadInput
 from ..model import Model, load_model_file, save_model
@@ -32,13 +32,14 @@ TRIED = 4  # steps of a check; the first warms up
 
 @dataclass(frozen=True)
 class ClickSources:
-    """folders: labelled data sets; label_maps: files that images are made from; leave_out: patterns of cases' names; cache: None keeps
-    prepared cases in the output folder; workers: threads that prepare patches ahead.
+    """folders: labelled data sets; label_maps: files that images are made from; leave_out: patterns of cases' names; unseen: names of
+    structures that nothing is learnt from; cache: None keeps prepared cases in the output folder; workers: threads that prepare patches ahead.
     """
 
     folders: Sequence[Path]
     label_maps: Sequence[Path] = ()
     leave_out: Sequence[str] = ()
+    unseen: Sequence[str] = ()
     cache: Path | None = None
     workers: int = 0
 
@@ -96,16 +97,25 @@ def architecture(recipe: ClickRecipe) -> dict[str, Any]:
 def _material(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress) -> tuple[list[ClickCase], list[ClickCase]]:
     """Cases to learn from and to check with, prepared on disk."""
     out.mkdir(parents=True, exist_ok=True)
-    cache, learn, held = sources.cache or out / "cache", [], []
+    cache, learn, held, named = sources.cache or out / "cache", [], [], set()
     with fabric.rank_zero_first():  # the others find the cache filled
         for number, folder in enumerate(sources.folders):
-            own, others = labelled_cases(folder, sources.leave_out)
+            own, others, names = labelled_cases(folder, sources.leave_out)
             found = kept_cases(own + others, folder.name, cache, part(progress, number / len(sources.folders), (number + 1) / len(sources.folders)))
-            checked = {case.name for case in others}
+            named |= _structures(found, names)
+            checked, found = {case.name for case in others}, without(found, sources.unseen, names)
             learn += [case for case in found if case.name not in checked]
             held += [case for case in found if case.name in checked]
-        learn += kept_label_maps(sources.label_maps, cache) + kept_phantoms(recipe.phantoms, cache)
+        maps = kept_label_maps(sources.label_maps, cache)
+        named |= _structures(maps, {})
+        learn += without(maps, sources.unseen, {}) + kept_phantoms(recipe.phantoms, cache)
+    if unknown := [name for name in sources.unseen if name not in named]:
+        raise BadInput(f"the data has no structure called {', '.join(unknown)}, which --unseen names; it has {', '.join(sorted(named))}")
     return learn, held
+
+
+def _structures(cases: Sequence[ClickCase], names: Mapping[int, str]) -> set[str]:
+    return {structure(label, names) for case in cases for label in case.boxes}
 
 
 def _patches(recipe: ClickRecipe, cases: Sequence[ClickCase], *, straight: bool = False) -> ClickPatches:
@@ -148,6 +158,7 @@ def _card(recipe: ClickRecipe, control: bool, sources: ClickSources, cases: tupl
     data = sorted({case.group for case in cases[0]})
     training = {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2), "device": device,
                 "cases": [len(each) for each in cases], "data": data, "left_out": list(sources.leave_out),
+                **({"unseen": list(sources.unseen)} if sources.unseen else {}),
                 "validation_dice": {f"{click} clicks": round(value, 4) for click, value in dice.items()}}
     return {**recipe.card, "name": recipe.name, "title": recipe.title, "modality": "", "data": ", ".join(data),
             CARD: replace(_chain_card(recipe, control), steps=4, samples=1).to_dict(), "click": {"spacings_mm": list(SPACINGS_MM)}, "training": training}

@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=geodesic.STRIDE)
     args = parser.parse_args()
     geodesic.EDGE, geodesic.STRIDE = args.edge, args.stride
-    patches = patches_to_learn(CLICK, ClickSources(args.data, args.label_maps, args.leave_out, args.cache), args.cache, Fabric(accelerator="cpu", devices=1))
+    patches = patches_to_learn(CLICK, ClickSources(args.data, args.label_maps, args.leave_out, cache=args.cache), args.cache, Fabric(accelerator="cpu", devices=1))
     answer = answered(load_model(args.model)) if args.model else ruled
     print(report("BEGUN", list(begun(patches, args.crops))), flush=True)
     for name, adds in (("MISSING", True), ("EXTRA", False)):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from DiffSegCore.crops import SPACINGS_MM
-from DiffSegCore.data.click_cases import kept_cases, kept_label_maps, labelled_cases
+from DiffSegCore.data.click_cases import kept_cases, kept_label_maps, labelled_cases, without
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import load_model_file
@@ -151,6 +151,21 @@ def test_from_data_on_disk_to_a_model_for_sessions(data, tmp_path):
     assert RefinerCard.of(model.card).diffusion and model.network.prompt_channels == PROMPT_CHANNELS
     assert set(model.card["training"]["validation_dice"]) == {"1 clicks", "3 clicks", "5 clicks"} and model.card["training"]["left_out"] == ["case3"]
     assert not list((tmp_path / "cache").glob("case3*"))
+
+
+def test_structures_can_stay_unseen(data, tmp_path):
+    """Nothing is drawn of them, and the card says so."""
+    learn, _, names = labelled_cases(data)
+    left = without(kept_cases(learn, "blocks", tmp_path / "cache"), ["spleen"], names)
+    assert names == {1: "liver", 2: "spleen"} and len(left) == len(learn) and all(list(case.boxes) == [1] for case in left)
+    assert without(left, ["liver"], names) == [] and without(left, ["label_1"], {}) == []
+    path, = run(data, tmp_path / "out", "--unseen", "spleen", "--cache", str(tmp_path / "cache"))
+    assert load_model_file(path).card["training"]["unseen"] == ["spleen"]
+
+
+def test_a_structure_that_the_data_does_not_have_is_named(data, tmp_path):
+    with pytest.raises(BadInput, match="no structure called pancreas.*liver, spleen"):
+        run(data, tmp_path, "--unseen", "pancreas", "liver")
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(data, tmp_path):

@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_arguments(parser, "what to train: click or quick", default="click", several=True)
     parser.add_argument("--label-maps", nargs="+", type=Path, default=[], metavar="FILE", help="label maps without images, which are made up")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="PATTERN", help='cases to leave out, e.g. "STS_03?"')
+    parser.add_argument("--unseen", nargs="+", default=[], metavar="NAME", help="structures that nothing is learnt from, such as liver or label_2: to try how well "
+                        "clicks reach what a model never saw")
     parser.add_argument("--start", type=Path, metavar="MODEL", help="begin with a click model's weights: to go on with your own data")
     parser.add_argument("--control", action="store_true", help="train the same network without diffusion, for comparison")
     parser.add_argument("--check", action="store_true", help="only try it: read the data, count, take a few steps, estimate the time")
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path] | l
     from ..click_recipes import recipe
 
     wished = machine.shortened(recipe(args.recipe), args.steps)
-    sources = ClickSources(args.data, args.label_maps, args.leave_out, args.cache, args.workers)
+    sources = ClickSources(args.data, args.label_maps, args.leave_out, args.unseen, args.cache, args.workers)
     progress = progress if fabric.is_global_zero else silent
     if args.check:
         found = check(wished, sources, args.out, fabric, progress)

@@ -7,7 +7,7 @@ from typing import Iterator
 from .plan import GUIDED
 from .results import TITLES, Results, Setting, Spread
 
-NONLINEAR, FEW = Setting("nonlinear", 1.), Setting("finetune", .1)
+NONLINEAR, FEW, TUNED = Setting("nonlinear", 1.), Setting("finetune", .1), Setting("finetune", 1.)
 PAIR = ("parotid_gland_right", "parotid_gland_left")
 FACTOR = 1.075  # of the paper: 7.5 % over restorative pretraining
 
@@ -42,6 +42,9 @@ def _claims(results: Results) -> Iterator[Claim]:
     yield _at_least("With 10 % of the labels, fine-tuning diffusion + guidance beats training from scratch",
                     tuned, results.of(tuned, FEW), "scratch", results.of("scratch", FEW), strictly=True)
     yield _at_least("... and diffusion without guidance", tuned, results.of(tuned, FEW), "diffusion", results.of("diffusion", FEW), strictly=True)
+    whole = results.best(GUIDED, TUNED) or "diffusion + guidance"
+    yield _at_least("With all labels, fine-tuning diffusion + guidance beats training from scratch",
+                    whole, results.of(whole, TUNED), "scratch", results.of("scratch", TUNED), strictly=True)
     yield _at_least("Frozen, non-linear, all labels: guidance adds to diffusion", guided, of(guided), "diffusion", of("diffusion"), strictly=True)
     yield _at_least("... more than coordinates add when only the probe gets them", guided, of(guided),
                     "diffusion+coordinates", of("diffusion+coordinates"), strictly=True)
