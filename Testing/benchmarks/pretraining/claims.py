@@ -42,6 +42,8 @@ def _claims(results: Results) -> Iterator[Claim]:
     yield _at_least("With 10 % of the labels, fine-tuning diffusion + guidance beats training from scratch",
                     tuned, results.of(tuned, FEW), "scratch", results.of("scratch", FEW), strictly=True)
     yield _at_least("... and diffusion without guidance", tuned, results.of(tuned, FEW), "diffusion", results.of("diffusion", FEW), strictly=True)
+    yield _at_least("... also where the network is told no coordinates any more", "diffusion-input-untold", results.of("diffusion-input-untold", FEW),
+                    "diffusion", results.of("diffusion", FEW), strictly=True)
     whole = results.best(GUIDED, TUNED) or "diffusion + guidance"
     yield _at_least("With all labels, fine-tuning diffusion + guidance beats training from scratch",
                     whole, results.of(whole, TUNED), "scratch", results.of("scratch", TUNED), strictly=True)

@@ -11,7 +11,9 @@ GUIDED = ("diffusion-input", "diffusion-auxiliary", "diffusion-both")
 PRETRAINED = ("restorative", "masked", "contrastive", *GUIDANCE)
 FROZEN = ("random", *PRETRAINED)
 CONTROLS = {"diffusion+coordinates": ("diffusion", "beside"),  # an encoder, and its use of coordinates
-            "diffusion-both-untold": ("diffusion-both", "untold")}
+            "diffusion-both-untold": ("diffusion-both", "untold"),
+            "diffusion-input-untold": ("diffusion-input", "untold")}
+PROBED, TUNED = tuple(CONTROLS)[:2], tuple(CONTROLS)[2:]  # the controls of frozen probes, and of fine-tuning
 ENCODERS = ("scratch", *FROZEN, *CONTROLS)
 
 # Every CT of shared/data that no evaluation looks at; validation and test cases of OpenKBP and the last ten sarcomas stay unseen.
@@ -77,11 +79,11 @@ class Plan:
 SEEDS = (0, 1, 2)
 CPU = Plan("cpu", "Small encoders on one core, about two and a half hours", "head-neck-cpu", "head-neck-cpu", (
     Arm("nonlinear", 1., SEEDS, FROZEN),
-    Arm("nonlinear", 1., SEEDS, tuple(CONTROLS)),
+    Arm("nonlinear", 1., SEEDS, PROBED),
     Arm("linear", 1., SEEDS, FROZEN),
     Arm("nonlinear", .1, SEEDS, FROZEN),
     Arm("linear", .1, SEEDS, FROZEN),
-    Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED)),
+    Arm("finetune", .1, SEEDS, ("scratch", *PRETRAINED, *TUNED)),
     Arm("finetune", 1., SEEDS, ("scratch", *PRETRAINED))), cost=(140, 80, 20, 95))
 
 # What might explain the picture, one thing changed at a time: the best form of guidance on validation cases, and the strongest rivals.
@@ -96,8 +98,8 @@ CPU_CAUSES = (
     replace(CAUSES, name="cpu-coarse", title="The two coarsest levels read alone", probe="head-neck-cpu-coarse"))
 
 GPU = Plan("gpu", "Full encoders on one GPU; not run", "head-neck-gpu", "head-neck-gpu", (
-    *(Arm(protocol, labels, SEEDS, (*FROZEN, *CONTROLS)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
-    *(Arm("finetune", labels, SEEDS, ("scratch", *PRETRAINED)) for labels in (.1, 1.))), cost=(10800, 600, 240, 2400))
+    *(Arm(protocol, labels, SEEDS, (*FROZEN, *PROBED)) for labels in (1., .1) for protocol in ("nonlinear", "linear")),
+    *(Arm("finetune", labels, SEEDS, ("scratch", *PRETRAINED, *TUNED)) for labels in (.1, 1.))), cost=(10800, 600, 240, 2400))
 
 TRIAL = Plan("trial", "A few steps of everything: to see that it runs", "trial", "trial", (
     Arm("nonlinear", 1., (0,), ("random", "restorative", "diffusion")),

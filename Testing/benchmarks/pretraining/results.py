@@ -10,7 +10,8 @@ from .plan import ENCODERS
 TITLES = {"scratch": "from scratch", "random": "random, frozen", "restorative": "restorative", "masked": "masked autoencoding",
           "contrastive": "contrastive", "diffusion": "diffusion", "diffusion-input": "  + input", "diffusion-auxiliary": "  + auxiliary",
           "diffusion-both": "  + both", "diffusion+coordinates": "control: diffusion, coordinates to the probe",
-          "diffusion-both-untold": "control: + both, told nothing"}
+          "diffusion-both-untold": "control: + both, told nothing",
+          "diffusion-input-untold": "control: + input, told nothing"}
 
 
 @dataclass(frozen=True)
