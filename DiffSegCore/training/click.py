@@ -45,23 +45,24 @@ class ClickSources:
 
 
 def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, *, control: bool = False, start: Path | None = None,
-                resume: bool = False, progress: Progress = silent) -> Path:
+                resume: bool = False, last: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe`; writes out/<recipe>[-control].safetensors beside checkpoints and logs, and returns its path.
 
     start: a click model whose weights training begins with; BadInput where the recipe makes a network of another form.
+    last: take the averaged weights of the last step, not those that scored best.
     """
     network = _network(recipe, control)
-    begun = {} if start is None else {"started_with": _begin_with(network, start, recipe)}
+    told = {} if start is None else {"started_with": _begin_with(network, start, recipe)}
     learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
     watched = _patches(recipe, check or learn, straight=True)
     with _ahead(recipe, sources, learn) as batches:
         task = Task(batches, lambda network, batch: network(batch), lambda candidate: _score(candidate, watched, recipe, fabric))
-        trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1))
+        trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1), last=last)
     path = out / f"{recipe.name}{'-control' if control else ''}.safetensors"
     if fabric.is_global_zero:
         dice = clicked_dice(trained.network, watched, recipe.watched, fabric)
         card = _card(recipe, control, sources, (learn, check), trained, dice, str(fabric.device))
-        card["training"].update(begun)
+        card["training"].update(told, **({"weights": "averaged, of the last step"} if last else {}))
         save_model(Model(trained.network.network.cpu().eval(), architecture(recipe), recipe.preprocessing, (), recipe.window, card), path)
     return path
 

@@ -65,8 +65,11 @@ def learning_rate(step: int, budget: Budget) -> float:
 
 
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
-          progress: Progress = silent, logged: str = "") -> Trained:
-    """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt. `logged` stands before its curves' names."""
+          progress: Progress = silent, logged: str = "", last: bool = False) -> Trained:
+    """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt. `logged` stands before its curves' names.
+
+    last: the network of the last step counts as the best, whatever the scores say.
+    """
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(budget.averaging))
     network = fabric.setup_module(network)
     split_alike(averaged.module, network.module)
@@ -89,7 +92,7 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
         state.update(step=step + 1, seconds=time.monotonic() - began)
         _report(fabric, state, budget, loss, progress, logged)
         if (step + 1) % budget.validate_every == 0 or step + 1 == budget.steps:
-            _validate(fabric, task, state, folder, logged)
+            _validate(fabric, task, state, folder, logged, last)
     best = hollow(averaged)
     best.load_state_dict(torch.load(folder / "best.ckpt", map_location=fabric.device, weights_only=True), assign=True)
     return Trained(best.module, state["best"], state["seconds"])
@@ -109,14 +112,14 @@ def _report(fabric: Fabric, state: dict[str, Any], budget: Budget, loss: Tensor,
     progress(step / budget.steps, f"step {step} of {budget.steps}, loss {loss.item():.3f}, best score {max(state['best'], 0):.3f}")
 
 
-def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path, logged: str) -> None:
-    """Score the averaged weights on the first process, keep them if they are the best so far, and checkpoint everything."""
+def _validate(fabric: Fabric, task: Task, state: dict[str, Any], folder: Path, logged: str, last: bool) -> None:
+    """Score the averaged weights on the first process, keep them if they are the best so far or the `last` count, and checkpoint everything."""
     averaged = whole(state["averaged"])
     score = fabric.broadcast(task.score(averaged.module) if fabric.is_global_zero else 0.)
     fabric.log(f"{logged}validation score", score, state["step"])
     if fabric.is_global_zero:
         log.info("step %d: validation score %.4f after %.0f s", state["step"], score, state["seconds"])
-    if score > state["best"]:
+    if last or score > state["best"]:
         state["best"] = score
         if fabric.is_global_zero:
             with atomic(folder / "best.ckpt") as temporary, open(temporary, "wb") as file:  # torch's own writer hides that a disk is full

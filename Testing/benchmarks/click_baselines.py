@@ -9,7 +9,7 @@ Every method sits in the same session, which zooms, keeps clicked voxels and cha
 on a crop differs. Grow-cut is Slicer's own (vtkImageGrowCutSegment of slicer-core), the random walker scikit-image's. Both need seeds
 of what is not the object: until somebody clicks there, and besides, the crop's border serves, as a Slicer user would paint it. A network without
 diffusion is made by `diffseg train click --control`. Sets, cases and clicks are those of `click_curves`; one record a case, method and set, and what is
-there is not computed again. --pack puts the tables' numbers of everything that is there into one file, with those of the click model's own card.
+there is not computed again. --pack puts the tables' numbers of the methods into one file, with those of the click model's own card; `click_networks` packs networks.
 """
 from __future__ import annotations
 
@@ -134,12 +134,12 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, metavar="FILE.json", help="only pack what is there")
     args = parser.parse_args()
     model = load_click_model(args.model)
-    methods = [*((method, model) for method in args.methods), *args.network]
+    methods = [(method, model) for method in args.methods]
     if args.pack:
         write(args.pack, packed(methods, args.out, args.clicks))
         return
     for name in args.only:
-        for method, answering in methods:
+        for method, answering in (*methods, *args.network):
             print(f"{method}, {name}\n{table(summary(trials_by(name, method, answering, args)))}\n", flush=True)
 
 

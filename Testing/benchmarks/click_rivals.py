@@ -3,7 +3,7 @@
     python -m Testing.benchmarks.click_rivals > docs/Clicks.md
     python -m Testing.benchmarks.click_rivals --figure Resources/Screenshots/rivals.png
 
-The records come from `click_baselines.py --pack`, which tells how.
+The records come from `click_baselines.py --pack` and `click_networks.py --pack`, which tell how.
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any, Mapping
 from DiffSegCore.files import atomic
 
 from .bundled import ending
+from .click_networks import NETWORKS, sections
 from .records import markdown as table
 
 RIVALS = Path(__file__).resolve().parents[2] / "docs" / "clicking" / "rivals.json"
@@ -26,7 +27,7 @@ TEXT = """# Clicks, beside other methods
 From an empty mask, ten clicks, each into the middle of the largest error (`diffseg evaluate-clicks`), on cases that no training saw. Every method sits in the same session, gets the
 same rule for the next click, keeps clicked voxels and changes what hangs together with a click; only what answers on a crop differs. Grow-cut is Slicer's "Grow from seeds"
 (`vtkImageGrowCutSegment`), the random walker scikit-image's; where nobody clicked outside yet, the crop's border is their seed of what is not the object. One step is what the click
-model says before anything is drawn: its mean answer. That is nearest to a network without diffusion, though it learnt to answer at other noise too. The random walker's `beta` was chosen on
+model says before anything is drawn: its mean answer. The random walker's `beta` was chosen on
 other cases; grow-cut sees the image smoothed by a voxel.
 Dice@n: after n clicks; NSD at 2 mm; harmful: clicks that cost more than .001 of Dice. `python -m Testing.benchmarks.click_baselines` measures it.
 
@@ -34,20 +35,18 @@ In CT the click model's Dice is ahead from the third click on, that of four step
 clicks the others' outlines are the closer ones (NSD)."""
 
 
-def document(found: Mapping[str, Any]) -> str:
-    """Markdown: the picture, and a row a set and method."""
+def document(found: Mapping[str, Any], networks: Mapping[str, Any]) -> str:
+    """Markdown: the picture, a row a set and method, and what networks trained for comparison say."""
     rows = [("set", "method", "objects", *(f"Dice@{n}" for n in (1, 3, 5, 10)), "NSD@10", "harmful", "p50 s")]
     for each in found.values():
         for method, one in _in_order(each["methods"]):
-            rows.append((each["title"], NAMES.get(method, method), str(one["objects"]), *(f"{one['dice'][str(n)]:.3f}" for n in (1, 3, 5, 10)), f"{one['nsd']['10']:.3f}",
+            rows.append((each["title"], NAMES[method], str(one["objects"]), *(f"{one['dice'][str(n)]:.3f}" for n in (1, 3, 5, 10)), f"{one['nsd']['10']:.3f}",
                          f"{one['harmful']:.1%}", f"{one['seconds_p50']:.2f}"))
-    return "\n\n".join((TEXT, "![Dice by click of every method, a panel a set](../Resources/Screenshots/rivals.png)", table(rows))) + "\n"
+    return "\n\n".join((TEXT, "![Dice by click of every method, a panel a set](../Resources/Screenshots/rivals.png)", table(rows), sections(networks))) + "\n"
 
 
 def _in_order(methods: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Those that have a name of their own first, then other networks."""
-    known = [method for method in NAMES if method in methods]
-    return [(method, methods[method]) for method in (*known, *(methods.keys() - NAMES.keys()))]
+    return [(method, methods[method]) for method in NAMES if method in methods]
 
 
 def save_figure(found: Mapping[str, Any], path: Path) -> None:
@@ -59,7 +58,7 @@ def save_figure(found: Mapping[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, each in zip(figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.values()):
         for method, one in _in_order(each["methods"]):
-            axes.plot([int(n) for n in one["dice"]], list(one["dice"].values()), "o-", color=COLOURS.get(method), markersize=4, label=NAMES.get(method, method))
+            axes.plot([int(n) for n in one["dice"]], list(one["dice"].values()), "o-", color=COLOURS[method], markersize=4, label=NAMES[method])
         axes.set_title(each["title"].replace(", ", ",\n", 1), size=9, loc="left")
         axes.set(xlabel="clicks", ylim=(0, 1))
         axes.grid(alpha=.3)
@@ -79,7 +78,7 @@ def main() -> None:
     if args.figure:
         save_figure(found, args.figure)
     else:
-        print(document(found), end="")
+        print(document(found, json.loads(NETWORKS.read_text(encoding="utf-8"))), end="")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from benchmarks.click_networks import NETWORKS, left_out, packed, sections
+from benchmarks.click_baselines import EMPTY
+from benchmarks.click_networks import AT, NETWORKS, curves_of, left_out, packed, sections
 from benchmarks.records import fingerprint, write
 from toys import toy_click_model
 
@@ -66,3 +68,12 @@ def test_the_record_is_of_trainings_that_differ_in_one_thing():
     assert len({(each["steps"], each["batch"]) for each in training.values()}) == 1
     assert "unseen" not in training["diffusion"] and "unseen" not in training["control"]
     assert training["diffusion"]["data"] == training["control"]["data"] and "ct_lesion_sts" not in training["unseen"]["data"]
+
+
+def test_what_the_page_says_in_words_the_record_says_in_numbers():
+    record = json.loads(NETWORKS.read_text(encoding="utf-8"))
+    whole, control, blind = (curves_of(record, name) for name in ("diffusion", "control", "unseen"))
+    unseen = left_out(record["training"]["unseen"])
+    gain = {place: np.mean([whole[key][AT] - control[key][AT] for key in whole if key[0].startswith(f"{place}/")]) for place in EMPTY}
+    assert [place for place in EMPTY if gain[place] < 0] == ["abdomen-mr"]
+    assert abs(np.mean([whole[key][AT] - blind[key][AT] for key in whole if key[1] in unseen])) < .02

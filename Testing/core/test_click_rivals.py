@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import json
 
+from benchmarks.click_networks import NETWORKS
 from benchmarks.click_rivals import NAMES, RIVALS, document, save_figure
 
 from DiffSegCore.registry import load_click_model
 
 
 def test_the_page_is_made_of_the_records():
-    assert (RIVALS.parents[1] / "Clicks.md").read_text(encoding="utf-8") == document(json.loads(RIVALS.read_text(encoding="utf-8")))
+    rivals, networks = (json.loads(path.read_text(encoding="utf-8")) for path in (RIVALS, NETWORKS))
+    assert (RIVALS.parents[1] / "Clicks.md").read_text(encoding="utf-8") == document(rivals, networks)
 
 
 def test_every_method_met_the_objects_that_the_card_tells_of():

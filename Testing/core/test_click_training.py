@@ -153,6 +153,14 @@ def test_from_data_on_disk_to_a_model_for_sessions(data, tmp_path):
     assert not list((tmp_path / "cache").glob("case3*"))
 
 
+def test_the_last_weights_are_had_for_the_asking(data, tmp_path):
+    path, = run(data, tmp_path, "--last")
+    averaged = torch.load(tmp_path / "last.ckpt", weights_only=True)["averaged"]
+    model = load_model_file(path)
+    assert all(torch.equal(value, averaged[f"module.network.{name}"]) for name, value in model.network.state_dict().items())
+    assert model.card["training"]["weights"] == "averaged, of the last step"
+
+
 def test_structures_can_stay_unseen(data, tmp_path):
     """Nothing is drawn of them, and the card says so."""
     learn, _, names = labelled_cases(data)

@@ -79,12 +79,14 @@ def test_a_disk_that_fills_up_is_told_with_the_files_name_and_the_last_good_chec
     assert torch.equal(resumed.network.weight, run(tmp_path / "whole", a_task(lambda network: next(left))).network.weight)
 
 
-def test_the_best_scored_weights_are_returned_not_the_last(tmp_path):
+@pytest.mark.parametrize(("last", "kept", "best"), ((False, 1, 3.), (True, 2, 2.)))
+def test_the_best_scored_weights_are_returned_or_if_asked_for_the_last(tmp_path, last, kept, best):
     scores, seen = iter([1., 3., 2.]), []
     def score(network):
         seen.append(network.weight.detach().clone())
         return next(scores)
-    assert torch.equal(run(tmp_path, a_task(score)).network.weight, seen[1])
+    trained = run(tmp_path, a_task(score), last=last)
+    assert torch.equal(trained.network.weight, seen[kept]) and trained.score == best
 
 
 def test_gradients_that_are_no_numbers_end_a_training_with_a_sentence_and_its_last_checkpoint(tmp_path):
