@@ -57,7 +57,7 @@ train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DAT
 LISTED_abdomen-ct := yes
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
-  --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example
+  --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example --last
 train-body-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp" --unlabelled $(foreach set,ct_lesion_sts ct_abdomen/ts_dicom_slab tests_small/acil_ct64,"$(DATA)/$(set)") \
   --leave-out 'STS_02[89]' 'STS_03?'
 RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt $(RUNS)/$*/sides/last.ckpt),--resume)

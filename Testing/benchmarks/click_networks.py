@@ -61,8 +61,8 @@ def sections(found: Mapping[str, Any]) -> str:
     return f"""## With and without diffusion
 
 The same network, data, order of crops and {steps} steps, trained from nothing to denoise masks (four steps a look) and, the control, to say the mask at once (`diffseg train click --control`).
-Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for eight times as many
-steps, which shows in the head and neck and in the slabs, and hardly elsewhere.
+One training each. Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for eight times as many
+steps, which shows in the head and neck and in the slabs (table above), and hardly elsewhere.
 
 {table(_rows(whole, control, sets, ("diffusion", "control")))}
 
