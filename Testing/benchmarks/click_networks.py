@@ -31,7 +31,7 @@ Curves = dict[tuple[str, str], np.ndarray]  # (set and case, structure) -> Dice 
 
 
 def packed(networks: Sequence[tuple[str, Model]], out: Path, clicks: int) -> dict[str, Any]:
-    """{"training": {network: its card's}, "dice": {network: {"set/case": {structure: Dice by click}}}}; BadInput where a network lacks a set."""
+    """{"training": {network: its card's}, "dice": {network: {"set/case": {structure: Dice by click}}}}; BadInput where a network lacks a set, or a case that others have."""
     dice: dict[str, dict[str, dict[str, list[float]]]] = {}
     for name, model in networks:
         dice[name] = {}
@@ -41,6 +41,10 @@ def packed(networks: Sequence[tuple[str, Model]], out: Path, clicks: int) -> dic
                 raise BadInput(f"there is no record of {name} on {place} in {out}; run click_baselines with --network {name}=FILE first")
             for case, record in records.items():
                 dice[name][f"{place}/{case}"] = {trial.organ: [round(each.dice, 4) for each in trial.rounds] for trial in trials_of({case: record})}
+    every = set().union(*dice.values())
+    for name, cases in dice.items():
+        if lacking := sorted(every - cases.keys()):
+            raise BadInput(f"{name} has no record of {', '.join(lacking)}, which another network has; run click_baselines with --network {name}=FILE on them")
     return {"training": {name: model.card["training"] for name, model in networks}, "dice": dice}
 
 
@@ -98,7 +102,6 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, default=NETWORKS, metavar="FILE.json", help="where the numbers go (default: where docs/Clicks.md is made from)")
     args = parser.parse_args()
     write(args.pack, packed(args.network, args.out, args.clicks))
-
 
 
 if __name__ == "__main__":

@@ -54,13 +54,27 @@ def test_a_network_without_records_is_named(tmp_path):
         packed([("diffusion", a_model(tmp_path))], tmp_path, 10)
 
 
+def tried(folder: Path, name: str, model: Model, *cases: str) -> None:
+    """Two clicks at a liver in every case of every set."""
+    rounds = [{"clicks": n, "dice": n / 2, "nsd": 0.} for n in range(3)]
+    for place in EMPTY:
+        for case in cases:
+            trial = {"data": "", "case": case, "organ": "liver", "ml": 1., "rounds": rounds, "clicked": 2}
+            write(folder / "rivals" / name / "trials" / "2-clicks" / place / f"{case}.json", {"model": fingerprint(model), "trials": [trial]})
+
+
 def test_dice_by_click_is_packed_of_the_records_of_the_model_that_is_asked_for(tmp_path):
     model = a_model(tmp_path)
-    rounds = [{"clicks": n, "dice": n / 2, "nsd": 0.} for n in range(3)]
-    trial = {"data": "", "case": "a", "organ": "liver", "ml": 1., "rounds": rounds, "clicked": 2}
-    for place in ("sarcoma-ct", "abdomen-mr", "head-neck-ct", "abdomen-ct-slabs", "abdomen-ct-whole"):
-        write(tmp_path / "rivals" / "diffusion" / "trials" / "2-clicks" / place / "a.json", {"model": fingerprint(model), "trials": [trial]})
+    tried(tmp_path, "diffusion", model, "a")
     assert packed([("diffusion", model)], tmp_path, 2)["dice"]["diffusion"]["abdomen-mr/a"] == {"liver": [0., .5, 1.]}
+
+
+def test_networks_that_met_different_cases_are_not_held_against_each_other(tmp_path):
+    model = a_model(tmp_path)
+    tried(tmp_path, "diffusion", model, "a", "b")
+    tried(tmp_path, "control", model, "a")
+    with pytest.raises(BadInput, match="control.*abdomen-mr/b"):
+        packed([("diffusion", model), ("control", model)], tmp_path, 2)
 
 
 def test_the_record_is_of_trainings_that_differ_in_one_thing():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 
 from DiffSegCore.crops import SPACINGS_MM
 from DiffSegCore.data.click_cases import kept_cases, kept_label_maps, labelled_cases, without
@@ -19,6 +20,7 @@ from DiffSegCore.networks import Refiner
 from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.prompt_maps import PROMPT_CHANNELS
 from DiffSegCore.refiner_card import RefinerCard
+from DiffSegCore.training.click import ClickSources, patches_to_learn
 from DiffSegCore.training.click_network import ClickNetwork
 from DiffSegCore.training.click_patches import ClickBatches, ClickPatches
 from DiffSegCore.training.click_recipes import RECIPES, recipe
@@ -167,6 +169,8 @@ def test_structures_can_stay_unseen(data, tmp_path):
     left = without(kept_cases(learn, "blocks", tmp_path / "cache"), ["spleen"], names)
     assert names == {1: "liver", 2: "spleen"} and len(left) == len(learn) and all(list(case.boxes) == [1] for case in left)
     assert without(left, ["liver"], names) == [] and without(left, ["label_1"], {}) == []
+    drawn = patches_to_learn(recipe("quick"), ClickSources([data], unseen=["spleen"], cache=tmp_path / "cache"), tmp_path, Fabric(accelerator="cpu", devices=1))
+    assert {label for cases in drawn.groups.values() for case in cases for label in case.boxes} == {1}
     path, = run(data, tmp_path / "out", "--unseen", "spleen", "--cache", str(tmp_path / "cache"))
     assert load_model_file(path).card["training"]["unseen"] == ["spleen"]
 
