@@ -15,7 +15,7 @@ from .trials import Trial
 
 GOALS = (.85, .9)
 WORSE = .001  # of Dice: a click that costs more was harmful
-SHOWN = (0, 1, 3, 5, 10)
+SHOWN = (0, 1, 3, 5, 10)  # clicks, and after the last
 ROW = ("data", "case", "organ", "ml", "clicks", "dice", "nsd", "seconds", "far_ml", "far_wrong_ml", "satisfied")
 
 
@@ -36,7 +36,7 @@ def _numbers(trials: Sequence[Trial]) -> dict[str, Any]:
     answered = [each for trial in trials for each in trial.rounds[1:trial.clicked + 1]]
     gains = np.concatenate([np.diff(row)[:trial.clicked] for row, trial in zip(dice, trials)])
     seconds = np.array([each.seconds for each in answered])
-    shown = [n for n in SHOWN if n <= clicks]
+    shown = sorted({*(n for n in SHOWN if n <= clicks), clicks})
     some = len(answered) > 0
     return {"objects": len(trials), "clicks": clicks,
             "dice": {str(n): _rounded(dice[:, n].mean()) for n in shown}, "nsd": {str(n): _rounded(nsd[:, n].mean()) for n in shown},
