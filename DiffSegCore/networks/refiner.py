@@ -61,19 +61,19 @@ class Refiner(nn.Module):
 
     spatial_dims 2 or 3; image_channels, prompt_channels: of the tensors; widths: of the context's levels, strides 1, 2, 4, ...;
     step_widths: of the step's, strides 2, 4, ...; feature_widths: of a segmentor's pyramid, fine to coarse, strides 1, 2, 4, ..., 0 for
-    a level that isn't read; body: reads body coordinates (3D); binary: sign weights and activations (see binary.py);
+    a level that isn't read; body: reads body coordinates (3D); binary: sign weights and activations (see binary.py); steady: as of the encoder;
     floor: the smaller, the surer a segmentor is believed: small for chances that mean what they say.
     All widths are multiples of 8.
     """
 
     def __init__(self, *, spatial_dims: int = 3, image_channels: int = 1, classes: int = 1, widths: Sequence[int] = (16, 32, 64, 96),
                  step_widths: Sequence[int] = (16, 24), feature_widths: Sequence[int] = (), prompt_channels: int = 0,
-                 body: bool = False, binary: bool = False, floor: float = FLOOR) -> None:
+                 body: bool = False, binary: bool = False, steady: bool = False, floor: float = FLOOR) -> None:
         super().__init__()
         _check(spatial_dims, classes, widths, step_widths, feature_widths, body)
         self.floor, self.classes, self.prompt_channels, self.feature_widths = floor, classes, prompt_channels, tuple(feature_widths)
         self.encoder = DiffusionEncoder(in_channels=image_channels + classes + prompt_channels, widths=widths, spatial_dims=spatial_dims,
-                                        level_width=LEVEL_WIDTH if body else 0, denoises=False)
+                                        level_width=LEVEL_WIDTH if body else 0, denoises=False, steady=steady)
         self.inject = nn.ModuleDict({str(n): nn.Sequential(nn.GroupNorm(width // GROUP, width), PointwiseLinear(width, widths[n]))
                                      for n, width in enumerate(feature_widths) if width})
         self.guide = Guide(self.encoder, OCTAVES) if body else None
@@ -97,12 +97,20 @@ class Refiner(nn.Module):
         fine to coarse, or nothing; prompts (B, prompt_channels, *spatial), None for zeros; body (B, 3, k/4, j/4, i/4), or finer,
         coordinates in 0..1, NaN or None where unknown. ValueError where sizes aren't multiples of `stride`.
         """
+        return self.read(self.pyramid(image, prior, features, prompts, body), prior)
+
+    def pyramid(self, image: Tensor, prior: Tensor, features: Sequence[Tensor | None] = (), prompts: Tensor | None = None,
+                body: Tensor | None = None) -> list[Tensor]:
+        """What `context` reads: (B, widths[n], *spatial / 2**n), fine to coarse. Of the same arguments."""
         if any(size % self.stride for size in image.shape[2:]):
             raise ValueError(f"the refiner reads windows with sides that are multiples of {self.stride}, not {tuple(image.shape[2:])}")
-        logits = prior_logits(prior, self.floor)
         if prompts is None:
             prompts = image.new_zeros(len(image), self.prompt_channels, *image.shape[2:])
-        pyramid = self._pyramid(torch.cat([image, logits, prompts], dim=1), features, body)
+        return self._pyramid(torch.cat([image, prior_logits(prior, self.floor), prompts], dim=1), features, body)
+
+    def read(self, pyramid: Sequence[Tensor], prior: Tensor) -> Context:
+        """The context that a `pyramid` of this prior holds."""
+        logits = prior_logits(prior, self.floor)
         fine, *coarse, tokens = (give(level) for give, level in zip(self.hand_over, [pyramid[0], *pyramid[2:len(self.hand_over)], pyramid[-1]]))
         return Context(prior, logits + self.opinion(pyramid[0]), apart(fine), tuple(level[:, None] for level in coarse), tokens[:, None].movedim(2, -1))
 

@@ -16,10 +16,11 @@ from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phan
 from ..data.stream import Ahead
 from ..errors import BadInput
 from ..model import Model, load_model_file, save_model
-from ..networks import build
+from ..networks import Refiner, build
 from ..progress import Progress, part, silent
 from ..prompt_maps import PROMPT_CHANNELS
 from ..refiner_card import CARD, RefinerCard
+from .click_naming import Naming
 from .click_network import ClickNetwork
 from .click_patches import ClickBatches, ClickPatches
 from .click_recipes import ClickRecipe
@@ -51,11 +52,12 @@ def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: F
     start: a click model whose weights training begins with; BadInput where the recipe makes a network of another form.
     last: take the averaged weights of the last step, not those that scored best.
     """
-    network = _network(recipe, control)
-    told = {} if start is None else {"started_with": _begin_with(network, start, recipe)}
+    refiner = _refiner(recipe)
+    told = {} if start is None else {"started_with": _begin_with(refiner, start, recipe)}
     learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
-    watched = _patches(recipe, check or learn, straight=True)
-    with _ahead(recipe, sources, learn) as batches:
+    patches, watched = _patches(recipe, learn), _patches(recipe, check or learn, straight=True)
+    network = _network(recipe, refiner, patches, control)
+    with _ahead(recipe, sources, patches) as batches:
         task = Task(batches, lambda network, batch: network(batch), lambda candidate: _score(candidate, watched, recipe, fabric))
         trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1), last=last)
     path = out / f"{recipe.name}{'-control' if control else ''}.safetensors"
@@ -70,8 +72,9 @@ def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: F
 def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress = silent) -> list[str]:
     """Findings as sentences, after a few steps that leave no trace but the prepared cases."""
     learn, held = _material(recipe, sources, out, fabric, part(progress, 0, .8))
-    network, begun = fabric.setup_module(_network(recipe, False)), []
-    with _ahead(recipe, sources, learn) as batches:
+    patches, begun = _patches(recipe, learn), []
+    network = fabric.setup_module(_network(recipe, _refiner(recipe), patches, False))
+    with _ahead(recipe, sources, patches) as batches:
         for step in range(TRIED):
             begun.append(time.monotonic())
             fabric.backward(network(fabric.to_device(batches(step * recipe.budget.batch, recipe.budget.batch))))
@@ -92,7 +95,7 @@ def patches_to_learn(recipe: ClickRecipe, sources: ClickSources, out: Path, fabr
 def architecture(recipe: ClickRecipe) -> dict[str, Any]:
     """Plain values for `networks.build`."""
     return {"kind": "refiner", "spatial_dims": 3, "image_channels": IMAGE_CHANNELS, "classes": 1, "prompt_channels": PROMPT_CHANNELS,
-            "widths": list(recipe.widths), "step_widths": list(recipe.step_widths)}
+            "widths": list(recipe.widths), "step_widths": list(recipe.step_widths), "steady": True}
 
 
 def _material(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, progress: Progress) -> tuple[list[ClickCase], list[ClickCase]]:
@@ -120,27 +123,31 @@ def _structures(cases: Sequence[ClickCase], names: Mapping[int, str]) -> set[str
 
 
 def _patches(recipe: ClickRecipe, cases: Sequence[ClickCase], *, straight: bool = False) -> ClickPatches:
+    small = recipe.small, round(recipe.begins * recipe.budget.steps) * recipe.budget.batch
     return ClickPatches(cases, recipe.window, recipe.preprocessing, empty=recipe.empty, made=recipe.made, grown=recipe.grown, straight=straight,
-                        seed=recipe.seed + straight)
+                        small=None if straight else small, seed=recipe.seed + straight)
 
 
-def _ahead(recipe: ClickRecipe, sources: ClickSources, cases: Sequence[ClickCase]) -> Ahead:
-    batches = ClickBatches(_patches(recipe, cases), _chain_card(recipe, False).chain(1).keep, recycled=recipe.recycled, own=recipe.own)
+def _ahead(recipe: ClickRecipe, sources: ClickSources, patches: ClickPatches) -> Ahead:
+    batches = ClickBatches(patches, _chain_card(recipe, False).chain(1).keep, recycled=recipe.recycled, own=recipe.own)
     return Ahead(batches.batch, step=recipe.budget.batch, stop=recipe.budget.steps * recipe.budget.batch, workers=sources.workers)
 
 
-def _network(recipe: ClickRecipe, control: bool) -> ClickNetwork:
+def _refiner(recipe: ClickRecipe) -> Refiner:
     torch.manual_seed(recipe.seed)
-    network = build(architecture(recipe)).to(memory_format=torch.channels_last_3d)
-    return ClickNetwork(network, _chain_card(recipe, control).chain(1), diffusion=not control)
+    return build(architecture(recipe)).to(memory_format=torch.channels_last_3d)
 
 
-def _begin_with(network: ClickNetwork, path: Path, recipe: ClickRecipe) -> str:
+def _network(recipe: ClickRecipe, refiner: Refiner, patches: ClickPatches, control: bool) -> ClickNetwork:
+    return ClickNetwork(refiner, _chain_card(recipe, control).chain(1), diffusion=not control, naming=Naming(patches.structures, recipe.widths))
+
+
+def _begin_with(refiner: Refiner, path: Path, recipe: ClickRecipe) -> str:
     """The model's hash."""
     model = load_model_file(path)
     if model.architecture != architecture(recipe):
         raise BadInput(f"{path} holds a network of another form than the recipe {recipe.name!r} trains: {model.architecture}, not {architecture(recipe)}")
-    network.network.load_state_dict(model.network.state_dict())
+    refiner.load_state_dict(model.network.state_dict())
     return model.sha256
 
 

@@ -9,21 +9,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..diffusion import REDRAW, VoxelFields, levels
-from ..networks import Context
+from ..diffusion.mask import MaskDiffusion
+from ..networks import Context, Refiner
+from .click_naming import Naming
 from .click_patches import ClickBatch
 from .refiner_loss import belief, refining_loss, scores
 from .refining_network import RefiningNetwork, laid_out
 
+NAMING = 1.  # weight of naming the crop's structures
 NEAR = 1.  # weight of the entropy near the prompts, where something should happen
 ROUND = 2  # which of a situation's random streams its next prompt is drawn from
 
 
 class ClickNetwork(RefiningNetwork):
-    """forward(batch) -> loss: that of a refiner (METHODS B2), and the entropy near prompts. One evaluation with gradients, at most one without."""
+    """forward(batch) -> loss: that of a refiner (METHODS B2), the entropy near prompts, and what naming costs. One evaluation with gradients, at most one
+    without. naming: learns along."""
+
+    def __init__(self, network: Refiner, chain: MaskDiffusion, *, diffusion: bool = True, naming: Naming | None = None) -> None:
+        super().__init__(network, chain, diffusion=diffusion)
+        self.naming = naming
 
     def forward(self, batch: ClickBatch) -> Tensor:
         batch = self._prompted_again(batch)
-        context = self.context(batch.image, batch.prior, batch.prompts)
+        pyramid = self.refiner.pyramid(laid_out(batch.image), batch.prior, (), batch.prompts)
+        loss = self._answering(batch, self.refiner.read(pyramid, batch.prior))
+        if self.naming is None:
+            return loss
+        return loss + NAMING * self.naming(pyramid, [each.named for each in batch.situations.each])
+
+    def _answering(self, batch: ClickBatch, context: Context) -> Tensor:
         if not self.diffusion:
             logits = self._asked(context, None, batch.times).float()
             return scores(logits, batch.truth, batch.known).mean() + NEAR * near_entropy(logits, batch)

@@ -20,6 +20,7 @@ from ..marks import Mark
 from ..preprocess import Preprocessing
 from ..volume import Volume
 from ..zoom import FILLED, FIRST_MM, at_least, useful
+from .click_naming import Named
 from .click_situations import Situation
 from .refiner_patches import GOLDEN, NUMBER_BITS
 
@@ -62,12 +63,14 @@ class ClickPatches:
 
     empty: share that starts from nothing with the first prompt; the rest has a corrupted mask and 0 to 6 prompts. made: share of
     images synthesised from labels; grown: share of objects that nobody labelled. straight: no augmentation, all from nothing and
-    unprompted, for checking: situation n is of the n-th data set, in turn, every second as a session first sees it.
+    unprompted, for checking: situation n is of the n-th data set, in turn, every second as a session first sees it. small: crops of
+    this size are drawn first, this many.
     """
 
     def __init__(self, cases: Sequence[ClickCase], size: tuple[int, int, int], preprocessing: Preprocessing, *, empty: float = .4, made: float = .05,
-                 grown: float = .1, straight: bool = False, seed: int = 0) -> None:
+                 grown: float = .1, straight: bool = False, small: tuple[tuple[int, int, int], int] | None = None, seed: int = 0) -> None:
         self.size, self.preprocessing, self.straight, self.seed = size, preprocessing, straight, seed
+        self.small = small or (size, 0)
         self.empty, self.made, self.grown = empty, made, grown
         self.groups: dict[str, list[ClickCase]] = {}
         for case in cases:
@@ -76,51 +79,53 @@ class ClickPatches:
             raise BadInput("none of the cases holds a labelled object; a click model needs some to learn from")
         weights = np.sqrt([max(4, len(group)) for group in self.groups.values()])  # one volume with many objects is more than one in a hundred
         self._weights = weights / weights.sum()
+        self.structures = {name: sorted({label for case in group for label in case.boxes}) for name, group in self.groups.items()}
 
     def situation(self, number: int) -> Situation:
         """The situation with this number."""
         random = np.random.default_rng((self.seed, number))
         begins = not self.straight and random.random() < self.empty
         first = bool(number % 2) if self.straight else random.random() < AT_FIRST[not begins]
-        image, truth, spacing_mm = self._seen(number, first, random)
-        nothing = Situation(image, truth, np.zeros(self.size, np.float32), (), spacing_mm)
+        nothing = self._nothing(number, first, random)
         if self.straight:
             return nothing
         return _begun(nothing, random) if begins else _worked_on(nothing, random)
 
-    def _seen(self, number: int, first: bool, random: np.random.Generator) -> tuple[Tensor, np.ndarray, tuple[float, float, float]]:
-        """Image, truth and spacing of a crop that shows an object."""
+    def _nothing(self, number: int, first: bool, random: np.random.Generator) -> Situation:
+        """A crop that shows an object, of which nobody has said anything yet."""
+        size = self.small[0] if number < self.small[1] else self.size
         for _ in range(ATTEMPTS):
             case = self._case(number, random)
             label = int(random.choice(list(case.boxes)))
-            grid = self._grid(case, label, first, random)
+            grid = self._grid(case, label, size, first, random)
             truth = case.object(label, grid)
             if truth.sum() >= FEWEST:
                 break
         else:
-            raise BadInput(f"no object of {case.name} shows in crops of {self.size} voxels; check its labels")
+            raise BadInput(f"no object of {case.name} shows in crops of {size} voxels; check its labels")
         image = self._image(case, grid, random)
         if not self.straight and random.random() < self.grown:
             other = grown_object(image[0].numpy(), random)
             truth = truth if other is None else other
-        return image if self.straight else shaded(image, random), truth, grid.spacing
+        named = None if self.straight else Named.of(case, grid, self.structures)
+        return Situation(image if self.straight else shaded(image, random), truth, np.zeros(size, np.float32), (), grid.spacing, named=named)
 
     def _case(self, number: int, random: np.random.Generator) -> ClickCase:
         names = list(self.groups)
         name = names[number % len(names)] if self.straight else names[random.choice(len(names), p=self._weights)]
         return self.groups[name][random.integers(len(self.groups[name]))]
 
-    def _grid(self, case: ClickCase, label: int, first: bool, random: np.random.Generator) -> Geometry:
-        spacing, centre = self._spacing(case, label, first, random), case.geometry.to_ras(_middle(case, label))
+    def _grid(self, case: ClickCase, label: int, size: tuple[int, int, int], first: bool, random: np.random.Generator) -> Geometry:
+        spacing, centre = self._spacing(case, label, size, first, random), case.geometry.to_ras(_middle(case, label))
         if not self.straight:
             if random.random() < .5:
                 centre = case.geometry.to_ras(case.places[label][random.integers(len(case.places[label]))])
             if random.random() < .5:
-                centre = centre + random.normal(0, .1 * self.size[0] * spacing, 3)
-        grid = crop_grid(case.geometry, centre, spacing, self.size)
+                centre = centre + random.normal(0, .1 * size[0] * spacing, 3)
+        grid = crop_grid(case.geometry, centre, spacing, size)
         return grid if self.straight else turned(grid, random)
 
-    def _spacing(self, case: ClickCase, label: int, first: bool, random: np.random.Generator) -> float:
+    def _spacing(self, case: ClickCase, label: int, size: tuple[int, int, int], first: bool, random: np.random.Generator) -> float:
         """Of the ladder: a first look's, or near the finest in which the object fits; not much finer than the scan."""
         box = case.boxes[label]
         extent = max(n * mm for n, mm in zip(box.shape, case.geometry.spacing))
@@ -128,7 +133,7 @@ class ClickPatches:
         steps, weights = zip(*STEPS_FROM_FIT)
         if first:
             return at_least(FIRST_MM, ladder)
-        fits = SPACINGS_MM.index(at_least(extent / (FILLED * self.size[0]), SPACINGS_MM)) + (0 if self.straight else int(random.choice(steps, p=weights)))
+        fits = SPACINGS_MM.index(at_least(extent / (FILLED * size[0]), SPACINGS_MM)) + (0 if self.straight else int(random.choice(steps, p=weights)))
         return at_least(SPACINGS_MM[min(max(fits, 0), len(SPACINGS_MM) - 1)], ladder)
 
     def _image(self, case: ClickCase, grid: Geometry, random: np.random.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from ..data.simulated_prompts import with_next_mark
 from ..decision import dice_cut
 from ..marks import Mark
 from ..prompt_maps import believed, held, steered, steering
+from .click_naming import Named
 
 AROUND = 1 / 6  # of the crop's side: one sigma of what counts as near the newest prompt
 
@@ -30,7 +31,7 @@ class Rendered(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Situation:
     """image float32 (2, k, j, i); truth bool and mask float32 (k, j, i), the share of each voxel that is object so far; spacing_mm (k, j, i);
-    own: whether the prompts alone made the mask."""
+    own: whether the prompts alone made the mask; named: all that the crop shows, for a network that learns to name it."""
 
     image: Tensor
     truth: np.ndarray
@@ -38,6 +39,7 @@ class Situation:
     marks: tuple[Mark, ...]
     spacing_mm: tuple[float, float, float]
     own: bool = True
+    named: Named | None = None
 
     def prompted(self, random: np.random.Generator) -> Situation:
         """With one prompt more on an error of the mask; the same where there is none."""

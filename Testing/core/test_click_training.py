@@ -21,6 +21,7 @@ from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.prompt_maps import PROMPT_CHANNELS
 from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.training.click import ClickSources, patches_to_learn
+from DiffSegCore.training.click_naming import Named, Naming
 from DiffSegCore.training.click_network import ClickNetwork
 from DiffSegCore.training.click_patches import ClickBatches, ClickPatches
 from DiffSegCore.training.click_recipes import RECIPES, recipe
@@ -104,6 +105,46 @@ def test_fine_scans_are_kept_at_a_millimetre(tmp_path):
     case, = kept_label_maps([tmp_path / "fine.nii.gz"], tmp_path / "cache")
     assert case.image is None and case.labels.shape == (10, 20, 22) and case.geometry.spacing == pytest.approx((2, 1, 1))
     assert case.boxes[1].start == (2, 5, 5) and case.boxes[1].stop == (8, 15, 15)
+
+
+def test_small_crops_come_first(cases):
+    patches = ClickPatches(cases, SIZE, CT, small=((8, 8, 8), 3))
+    assert [patches.situation(number).truth.shape for number in range(5)] == 3 * [(8, 8, 8)] + 2 * [SIZE]
+
+
+def test_a_crop_tells_which_structures_it_shows_and_which_the_case_has(cases):
+    case = replace(cases[0], boxes={2: cases[0].boxes[2]})
+    grid = Geometry((8, 8, 8), np.array([[3., 0, 0, 30], [0, 3, 0, 30], [0, 0, 5, 20], [0, 0, 0, 1]]))  # voxel (4, 10, 10)
+    named, labels = Named.of(case, grid, {"blocks": [1, 2]}), case.labels[5:12:2, 11:18:2, 11:18:2]
+    assert (labels == 1).any() and (labels == 2).any()
+    np.testing.assert_array_equal(named.ids, np.where(labels == 2, 2, 0))
+    assert named.ids.shape == (4, 4, 4) and named.known.tolist() == [True, False, True]
+
+
+def test_naming_teaches_all_levels_but_the_finest_and_asks_only_the_head_of_the_data_set():
+    naming = Naming({"chest": [1, 4], "blocks": [1, 2, 7]}, (8, 16, 24))
+    pyramid = [torch.randn(1, width, *[8 // 2 ** n] * 3, requires_grad=True) for n, width in enumerate((8, 16, 24))]
+    ids = torch.zeros(4, 4, 4, dtype=torch.long)
+    ids[1:3] = 3
+    loss = naming(pyramid, [Named("blocks", ids, torch.tensor([True, True, False, True]))])
+    loss.backward()
+    assert pyramid[0].grad is None and all(level.grad.any() for level in pyramid[1:])
+    assert all(each.grad is None for each in naming.heads[0].parameters()) and any(each.grad.any() for each in naming.heads[1].parameters())
+
+
+def test_naming_is_learnt_and_left_behind(cases, data, tmp_path):
+    made = batches(cases, own=0.)
+    network, batch = a_network(naming=Naming(made.patches.structures, (8, 16, 24))), made.batch(0, 2)
+    named, optimiser, losses = [each.named for each in batch.situations.each], torch.optim.Adam(network.parameters(), 1e-2), []
+    for _ in range(25):
+        optimiser.zero_grad()
+        network(batch).backward()
+        optimiser.step()
+        with torch.no_grad():
+            losses.append(network.naming(network.refiner.pyramid(batch.image, batch.prior, (), batch.prompts), named).item())
+    assert losses[-1] < .5 * losses[0]
+    path, = run(data, tmp_path)
+    assert not [name for name in load_model_file(path).network.state_dict() if "naming" in name]
 
 
 @pytest.mark.parametrize("own", (0., 1.))
@@ -234,5 +275,5 @@ def test_what_cannot_be_trained_on_is_refused_by_name(data, tmp_path):
 def test_every_recipe_is_plain_values_and_fits_its_window():
     for each in RECIPES.values():
         json.dumps([each.preprocessing.to_dict(), each.card])
-        assert all(size % 2 ** (len(each.widths) - 1) == 0 for size in each.window)
+        assert all(size % 2 ** (len(each.widths) - 1) == 0 for size in (*each.window, *each.small))
         assert replace(each).name in RECIPES

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from DiffSegCore.networks import DiffusionEncoder, OrganHead, build
+from DiffSegCore.networks.encoder import ResidualBlock
 from DiffSegCore.networks.settling import settle
 
 WIDTHS = (8, 16, 24)
@@ -55,6 +56,34 @@ def test_an_encoder_settled_on_a_noise_level_needs_no_telling_and_hears_of_no_ot
     settle(encoder, 3.)
     for untold, misled, before in zip(encoder.features(image), encoder.features(image, torch.full((2,), -5.)), told):
         assert torch.allclose(untold, before, atol=1e-4) and torch.allclose(misled, before, atol=1e-4)
+
+
+@pytest.mark.parametrize("steady", (True, False), ids=("steady", "as it comes"))
+def test_only_in_a_steady_encoder_do_blocks_keep_their_say_when_every_change_of_level_multiplies(steady):
+    torch.manual_seed(0)
+    encoder = DiffusionEncoder(widths=(8, 8, 8, 8), denoises=False, level_width=0, steady=steady)
+    for change in (*encoder.down, *encoder.up):
+        change.weight.data *= 10
+    for block in (*encoder.encode, *encoder.decode):  # else they begin as the identity
+        torch.nn.init.kaiming_normal_(block.second[1].weight)
+    image, added = torch.randn(1, 1, 16, 16, 16), {}
+    encoder.decode[0].register_forward_hook(lambda block, given, out: added.update(share=((out - given[0]).std() / out.std()).item()))
+    encoder.features(image)
+    assert added["share"] > .1 if steady else added["share"] < 1e-3
+
+
+def test_in_bf16_the_gradients_of_a_grid_two_voxels_wide_are_those_of_fp32():
+    """They were whatever lay in memory, now and then no number."""
+    torch.manual_seed(0)
+    block = ResidualBlock(128, 0)
+    torch.nn.init.kaiming_normal_(block.second[1].weight)
+    x, found = torch.randn(6, 128, 2, 2, 2).contiguous(memory_format=torch.channels_last_3d).requires_grad_(), []
+    for low in (False, True):
+        block.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            block(x, None).square().sum().backward()
+        found.append(block.first[2].weight.grad.clone())
+    torch.testing.assert_close(*found)
 
 
 def test_the_head_equals_one_linear_layer_on_the_concatenated_pyramid(encoder):
