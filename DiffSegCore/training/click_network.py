@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..diffusion import REDRAW, VoxelFields, levels
+from ..diffusion import VoxelFields, levels
 from ..diffusion.mask import MaskDiffusion
 from ..networks import Context, Refiner
 from .click_naming import Naming

@@ -90,4 +90,5 @@ def test_what_the_page_says_in_words_the_record_says_in_numbers():
     unseen = left_out(record["training"]["unseen"])
     gain = {place: np.mean([whole[key][AT] - control[key][AT] for key in whole if key[0].startswith(f"{place}/")]) for place in EMPTY}
     assert [place for place in EMPTY if gain[place] < 0] == ["abdomen-mr"]
-    assert abs(np.mean([whole[key][AT] - blind[key][AT] for key in whole if key[1] in unseen])) < .02
+    behind = {new: np.mean([whole[key][AT] - blind[key][AT] for key in whole if (key[1] in unseen) == new]) for new in (True, False)}
+    assert behind[True] < .05 and abs(behind[True] - behind[False]) < .02
