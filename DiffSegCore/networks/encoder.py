@@ -73,8 +73,8 @@ class DiffusionEncoder(nn.Module):
 
     widths: channels from fine to coarse; level n has stride 2**n and each width is a multiple of 8.
     denoises: without it there is neither noise level nor velocity, only the pyramid; level_width 0 leaves FiLM out too.
-    steady: what changes level is normalised first. Otherwise every change of level may multiply: in a click model trained for long the finest level
-    had grown to 1e7, beside which its blocks, which read it normalised and add about 1, said nothing.
+    steady: what changes level is normalised first. Otherwise every change of level may multiply, until the blocks, which read what is normalised and add
+    about 1, say nothing beside it: so it went with a click model, which then hardly read the image.
     The finest level has no block on the way down: at full resolution it would cost as much as all coarser levels together.
     """
 

@@ -15,8 +15,8 @@ from .recipes import CT_KNOTS
 class ClickRecipe:
     """How a click model is trained.
 
-    window: (k, j, i) voxels of a crop; small, begins: of the crops that training begins with, for this share of its steps: a third as large, they teach
-    as much a step; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
+    window: (k, j, i) voxels of a crop; small, begins: of the crops that training begins with, for this share of its steps, and which take a third of the
+    time; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
     start from nothing (empty), whose image is made from labels, whose object is grown from the image, in which the network answers once
     before it is prompted again (own); recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
     """

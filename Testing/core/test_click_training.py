@@ -112,6 +112,12 @@ def test_small_crops_come_first(cases):
     assert [patches.situation(number).truth.shape for number in range(5)] == 3 * [(8, 8, 8)] + 2 * [SIZE]
 
 
+def test_a_recipe_says_for_how_long_crops_are_small(data, tmp_path):
+    """.8 of 8 steps of 2, in whole batches."""
+    drawn = patches_to_learn(recipe("quick"), ClickSources([data]), tmp_path, Fabric(accelerator="cpu", devices=1))
+    assert drawn.small == ((8, 8, 8), 12) and drawn.size == SIZE
+
+
 def test_a_crop_tells_which_structures_it_shows_and_which_the_case_has(cases):
     case = replace(cases[0], boxes={2: cases[0].boxes[2]})
     grid = Geometry((8, 8, 8), np.array([[3., 0, 0, 30], [0, 3, 0, 30], [0, 0, 5, 20], [0, 0, 0, 1]]))  # voxel (4, 10, 10)
@@ -190,7 +196,7 @@ def test_one_situation_can_be_learnt_by_heart(cases):
 def test_from_data_on_disk_to_a_model_for_sessions(data, tmp_path):
     path, = run(data, tmp_path, "--leave-out", "case3")
     model = load_model_file(path)
-    assert model.window == SIZE and model.organs == () and model.card["click"]["spacings_mm"] == list(SPACINGS_MM)
+    assert model.window == SIZE and model.architecture["steady"] and model.organs == () and model.card["click"]["spacings_mm"] == list(SPACINGS_MM)
     assert RefinerCard.of(model.card).diffusion and model.network.prompt_channels == PROMPT_CHANNELS
     assert set(model.card["training"]["validation_dice"]) == {"1 clicks", "3 clicks", "5 clicks"} and model.card["training"]["left_out"] == ["case3"]
     assert not list((tmp_path / "cache").glob("case3*"))
