@@ -66,15 +66,15 @@ def sections(found: Mapping[str, Any]) -> str:
 
 The same network, data, order of crops and {steps} steps, trained from nothing to denoise masks (four steps a look) and, the control, to say the mask at once (`diffseg train click --control`).
 One training each. Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for ten times as many
-steps, which shows everywhere (table above), most in the head and neck and at the first click, least in the slabs.
+steps, which shows in every set after {AT} clicks (table above), most in the head and neck, least in the slabs.
 
 {table(_rows(whole, control, sets, ("diffusion", "control")))}
 
 ## Structures that it never saw
 
 A third training like the first saw no sarcoma, and nothing was drawn for it of {', '.join(name.replace('_', ' ') for name in unseen if name != TUMOUR)} (`diffseg train click --unseen`).
-It reaches them nearly as well as the first does, and is about as far behind on what both saw: it learnt from fewer cases. After so short a training neither knows structures well; whether
-the bundled model, which learnt for ten times as long, is as good on what it never saw, its abdomens in CT tell: they look like nothing that it learnt from.
+It reaches them nearly as well as the first does, and is about as far behind on what both saw: it learnt from fewer cases. After so short a training neither knows structures well. How the
+bundled model, which learnt for ten times as long, does on what it never saw was not measured so.
 
 {table(_rows(whole, blind, groups, ("seen", "unseen")))}"""
 

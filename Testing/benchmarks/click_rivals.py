@@ -32,8 +32,7 @@ other cases; grow-cut sees the image smoothed by a voxel.
 Dice@n: after n clicks; NSD at 2 mm; harmful: clicks that cost more than .001 of Dice. `python -m Testing.benchmarks.click_baselines` measures it.
 
 In CT the click model's Dice is ahead from the first click on, that of four steps ahead of that of one after five. In T2 MR the random walker and grow-cut draw more at the first click, one
-step is as good as four, and after ten clicks the random walker's outlines are a little closer (NSD). Grow-cut and the random walker were measured when an earlier click model was bundled; they do
-not ask it."""
+step is as good as four, and after ten clicks the random walker's outlines are a little closer (NSD)."""
 
 
 def document(found: Mapping[str, Any], networks: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from toys import toy_click_model
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import Model, load_model_file
+from DiffSegCore.registry import load_click_model
 
 TRAINING = {"diffusion": {"steps": 9}, "control": {"steps": 9}, "unseen": {"steps": 9, "unseen": ["kidney_left", "label_2"]}}
 
@@ -90,5 +91,10 @@ def test_what_the_page_says_in_words_the_record_says_in_numbers():
     unseen = left_out(record["training"]["unseen"])
     gain = {place: np.mean([whole[key][AT] - control[key][AT] for key in whole if key[0].startswith(f"{place}/")]) for place in EMPTY}
     assert [place for place in EMPTY if gain[place] < 0] == ["abdomen-mr"]
+    card = load_click_model().card
+    longer = {place: card["click_curves"]["sets"][place]["overall"]["dice"][str(AT)]
+              - np.mean([whole[key][AT] for key in whole if key[0].startswith(f"{place}/")]) for place in EMPTY}
+    assert card["training"]["steps"] == 10 * record["training"]["diffusion"]["steps"]
+    assert 0 < longer["abdomen-ct-slabs"] == min(longer.values()) and max(longer.values()) == longer["head-neck-ct"]
     behind = {new: np.mean([whole[key][AT] - blind[key][AT] for key in whole if (key[1] in unseen) == new]) for new in (True, False)}
     assert behind[True] < .05 and abs(behind[True] - behind[False]) < .02
