@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .click_refining import Look, refine_crop
+from .click_refining import WAYS, Look, refine_crop
 from .crops import SPACINGS_MM, ImageRange, crop_image, crop_mask, lattice_index, seen
 from .draft import Draft
 from .errors import BadInput
@@ -133,7 +133,7 @@ class Sight:
     def native(self) -> Geometry:
         return self.volume.geometry
 
-    def look(self, draft: Draft, label: int, prompts: Sequence[Prompt], grid: Geometry, samples: int = 1) -> Seen:
+    def look(self, draft: Draft, label: int, prompts: Sequence[Prompt], grid: Geometry, samples: int = WAYS) -> Seen:
         """At a label of the draft, on a crop, with the prompts of that label, oldest first."""
         share = share_of(draft, label, self.native, grid)
         source = self.coarse if grid.spacing[0] >= COARSE_MM else self.volume

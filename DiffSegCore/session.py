@@ -13,7 +13,7 @@ from typing import Any, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
-from .click_refining import click_refiner
+from .click_refining import STEPS, click_refiner
 from .clicking import Held, may_change
 from .errors import BadInput
 from .geometry import Box
@@ -53,7 +53,7 @@ class RefinementSession:
     Other labels keep their voxels while `lock_others`; without it, those in `locked` do. `region` limits all change to a box of the volume.
     """
 
-    def __init__(self, model: Model, *, steps: int = 4, seed: int = 0, device: str | torch.device = "auto") -> None:
+    def __init__(self, model: Model, *, steps: int = STEPS, seed: int = 0, device: str | torch.device = "auto") -> None:
         """steps: of the chain, a look; seed: of its noise, which belongs to places: the same prompts always give the same labels."""
         click_refiner(model)
         if not 1 <= steps <= (most := RefinerCard.of(model.card).levels):

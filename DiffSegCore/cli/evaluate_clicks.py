@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--leave-out", metavar="PATTERN", nargs="+", default=[], help="cases to leave out")
     parser.add_argument("--organs", metavar="NAME", nargs="+", default=[], help="only these")
     parser.add_argument("--cases", metavar="N", type=int, help="so many of each data set, spread over it")
-    parser.add_argument("--steps", metavar="N", type=int, default=4, help="of the chain, a look (default: 4)")
+    parser.add_argument("--steps", metavar="N", type=int, default=2, help="of the chain, a look (default: 2)")
     parser.add_argument("--seed", metavar="N", type=int, default=0)
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute; auto takes the fastest there is")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")

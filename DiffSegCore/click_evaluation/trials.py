@@ -7,6 +7,7 @@ from typing import Protocol, Sequence
 
 import numpy as np
 
+from ..click_refining import STEPS
 from ..data.clicks import Click, next_click
 from ..geometry import Box, Geometry
 from ..metrics import score
@@ -61,7 +62,7 @@ class Trial:
 class SessionClicker:
     """A RefinementSession with a click model; `prediction`: what the automatic result was unsure of, and `organ`, its name there."""
 
-    def __init__(self, model: Model, *, steps: int = 4, seed: int = 0, device: str = "auto", prediction: Prediction | None = None, organ: str = "object") -> None:
+    def __init__(self, model: Model, *, steps: int = STEPS, seed: int = 0, device: str = "auto", prediction: Prediction | None = None, organ: str = "object") -> None:
         self.session = RefinementSession(model, steps=steps, seed=seed, device=device)
         self.session.lock_others = False  # what the truth gives to the object is taken from whoever has it
         self.prediction, self.organ = prediction, organ

@@ -11,6 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from ..click_refining import STEPS, WAYS
 from ..crops import IMAGE_CHANNELS, SPACINGS_MM
 from ..data.click_cases import ClickCase, kept_cases, kept_label_maps, kept_phantoms, labelled_cases, structure, without
 from ..data.stream import Ahead
@@ -169,4 +170,4 @@ def _card(recipe: ClickRecipe, control: bool, sources: ClickSources, cases: tupl
                 **({"unseen": list(sources.unseen)} if sources.unseen else {}),
                 "validation_dice": {f"{click} clicks": round(value, 4) for click, value in dice.items()}}
     return {**recipe.card, "name": recipe.name, "title": recipe.title, "modality": "", "data": ", ".join(data),
-            CARD: replace(_chain_card(recipe, control), steps=4, samples=1).to_dict(), "click": {"spacings_mm": list(SPACINGS_MM)}, "training": training}
+            CARD: replace(_chain_card(recipe, control), steps=STEPS, samples=WAYS).to_dict(), "click": {"spacings_mm": list(SPACINGS_MM)}, "training": training}

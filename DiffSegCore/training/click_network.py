@@ -12,18 +12,18 @@ from ..diffusion import VoxelFields, levels
 from ..diffusion.mask import MaskDiffusion
 from ..networks import Context, Refiner
 from .click_naming import Naming
-from .click_patches import ClickBatch
+from .click_patches import ClickBatch, Situations
 from .refiner_loss import belief, refining_loss, scores
 from .refining_network import RefiningNetwork, laid_out
 
 NAMING = 1.  # weight of naming the crop's structures
 NEAR = 1.  # weight of the entropy near the prompts, where something should happen
-ROUND = 2  # which of a situation's random streams its next prompt is drawn from
+ROUND = 2  # from which of a situation's random streams on its next prompts are drawn
 
 
 class ClickNetwork(RefiningNetwork):
-    """forward(batch) -> loss: that of a refiner (METHODS B2), the entropy near prompts, and what naming costs. One evaluation with gradients, at most one
-    without. naming: learns along."""
+    """forward(batch) -> loss: that of a refiner (METHODS B2), the entropy near prompts, and what naming costs. One evaluation with gradients, at most
+    three without. naming: learns along."""
 
     def __init__(self, network: Refiner, chain: MaskDiffusion, *, diffusion: bool = True, naming: Naming | None = None) -> None:
         super().__init__(network, chain, diffusion=diffusion)
@@ -61,19 +61,23 @@ class ClickNetwork(RefiningNetwork):
 
     @torch.no_grad()
     def _prompted_again(self, batch: ClickBatch) -> ClickBatch:
-        """The batch in which those marked `own` have got an answer and one prompt more."""
-        chosen = batch.own.nonzero()[:, 0].tolist()
-        if not chosen:
-            return batch
-        seeds = batch.seeds[chosen].tolist()
+        """The batch as it is when every situation's rounds of an answer and one prompt more are over."""
+        for done in range(int(batch.rounds.max())):
+            batch = self._one_round(batch, (batch.rounds > done).nonzero()[:, 0].tolist(), done)
+        return batch
+
+    def _one_round(self, batch: ClickBatch, chosen: list[int], done: int) -> ClickBatch:
+        """The batch in which the chosen have got an answer and one prompt more."""
+        seeds, situations = batch.seeds[chosen].tolist(), list(batch.situations.each)
         found = self.answers(batch.image[chosen], batch.prior[chosen], batch.prompts[chosen], seeds)[:, 0].cpu().numpy()
-        later = [batch.situations.each[n].answered(chances).prompted(np.random.default_rng((seed, ROUND))).rendered()
-                 for n, chances, seed in zip(chosen, found, seeds)]
+        for n, chances, seed in zip(chosen, found, seeds):
+            situations[n] = situations[n].answered(chances).prompted(np.random.default_rng((seed, ROUND + done)))
+        later = [situations[n].rendered() for n in chosen]
         changed = {}
         for name, parts in zip(later[0]._fields, zip(*later)):
             changed[name] = getattr(batch, name).clone()
             changed[name][chosen] = torch.stack(parts).to(changed[name])
-        return batch._replace(**changed)
+        return batch._replace(situations=Situations(situations), **changed)
 
 
 def near_entropy(logits: Tensor, batch: ClickBatch) -> Tensor:

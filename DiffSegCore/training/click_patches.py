@@ -29,12 +29,13 @@ AT_FIRST = .6, .15  # how often patches are as a session first sees what isn't t
 CENTRED = .5  # how often the first prompt is a click in the middle of the crop, where a session puts it
 MOST_PROMPTS = 6
 PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
+MOST_ROUNDS = 3  # times that the network answers and is prompted again, before it learns
 FEWEST = 8  # voxels of an object in a crop
 ATTEMPTS = 8
 
 
 class ClickBatch(NamedTuple):
-    """Rendered situations, stacked, and how to noise them (as of RefinerBatch); own bool (B,): first the network answers, and is
+    """Rendered situations, stacked, and how to noise them (as of RefinerBatch); rounds int64 (B,): how often the network answers first, and is
     prompted again where it was wrong. situations: to do that with.
     """
 
@@ -46,7 +47,7 @@ class ClickBatch(NamedTuple):
     near: Tensor
     times: Tensor
     recycled: Tensor
-    own: Tensor
+    rounds: Tensor
     seeds: Tensor
     situations: Situations
 
@@ -144,7 +145,8 @@ class ClickPatches:
 
 
 class ClickBatches:
-    """Numbered batches: batch(first, count) is the training's `batch_of`. keep (T + 1,): the chain's; recycled, own: shares."""
+    """Numbered batches: batch(first, count) is the training's `batch_of`. keep (T + 1,): the chain's; recycled: a share; own: the chance of every further
+    round of answer and prompt."""
 
     def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .5) -> None:
         self.patches, self.recycled, self.own = patches, recycled, own
@@ -156,9 +158,10 @@ class ClickBatches:
         situations = [self.patches.situation(number) for number in numbers]
         prior, truth, prompts, near = (torch.stack(parts) for parts in zip(*(each.rendered() for each in situations)))
         flags = np.array([np.random.default_rng((seed, number, 1)).random(2) for number in numbers])
+        rounds = (flags[:, 1:] < self.own ** np.arange(1, MOST_ROUNDS + 1)).sum(1)
         spread = torch.tensor([(number + 1) * GOLDEN % 1. for number in numbers], dtype=torch.float64)
         return ClickBatch(torch.stack([each.image for each in situations]), prior, truth, torch.ones(count, 1, dtype=torch.bool), prompts, near,
-                          draw_times(self._weights, spread), torch.from_numpy(flags[:, 0] < self.recycled), torch.from_numpy(flags[:, 1] < self.own),
+                          draw_times(self._weights, spread), torch.from_numpy(flags[:, 0] < self.recycled), torch.from_numpy(rounds),
                           torch.tensor([(seed << NUMBER_BITS) + number for number in numbers]), Situations(situations))
 
 

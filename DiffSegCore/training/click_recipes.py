@@ -17,8 +17,8 @@ class ClickRecipe:
 
     window: (k, j, i) voxels of a crop; small, begins: of the crops that training begins with, for this share of its steps, and which take a third of the
     time; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
-    start from nothing (empty), whose image is made from labels, whose object is grown from the image, in which the network answers once
-    before it is prompted again (own); recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
+    start from nothing (empty), whose image is made from labels, whose object is grown from the image; own: how likely the network answers first and is
+    prompted again, and then once more, and once more; recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ClickRecipe:
     ran: str
     window: tuple[int, int, int] = (48, 48, 48)
     small: tuple[int, int, int] = (32, 32, 32)
-    begins: float = .8
+    begins: float = .84
     widths: tuple[int, ...] = (16, 32, 64, 128, 160)
     step_widths: tuple[int, ...] = (16, 24)
     levels: int = 20
@@ -46,7 +46,7 @@ class ClickRecipe:
 
 CLICK = ClickRecipe(
     name="click", title="Any structure in CT and MR, from clicks",
-    budget=Budget(steps=10000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000),
+    budget=Budget(steps=25000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
           "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "

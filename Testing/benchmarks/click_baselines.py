@@ -26,13 +26,13 @@ from torch import Tensor
 from DiffSegCore import looking
 from DiffSegCore.click_evaluation.summary import summary, table
 from DiffSegCore.click_evaluation.trials import Trial
-from DiffSegCore.click_refining import Look
+from DiffSegCore.click_refining import STEPS, Look
 from DiffSegCore.model import Model, load_model_file
 from DiffSegCore.prompt_maps import Steering
 from DiffSegCore.registry import load_click_model
 
 from .bundled import arguments, ending, say
-from .click_curves import CLICKS, CURVES, STEPS, run, trials_of
+from .click_curves import CLICKS, CURVES, run, trials_of
 from .records import fingerprint, records_in, write
 
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image and seeds (0 unknown, 1 object, 2 not) -> bool, all (k, j, i)

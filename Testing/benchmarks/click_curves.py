@@ -16,6 +16,7 @@ from DiffSegCore.click_evaluation.figure import save_curves
 from DiffSegCore.click_evaluation.run import Task, Which, evaluated
 from DiffSegCore.click_evaluation.summary import summary
 from DiffSegCore.click_evaluation.trials import Round, SessionClicker, Trial
+from DiffSegCore.click_refining import STEPS
 from DiffSegCore.model import Model
 from DiffSegCore.registry import find_model, load_click_model, load_model, name_of
 from DiffSegCore.segmenter import Segmenter
@@ -25,7 +26,6 @@ from .held_out import CHAOS, OPENKBP, SARCOMAS, SLABS, WHOLE_ABDOMEN, Source, ca
 from .records import Record, fingerprint, kept, markdown as table, records_in, write
 
 CLICKS = 10
-STEPS = 4
 ABDOMEN = ("spleen", "kidney_right", "kidney_left", "gallbladder", "esophagus", "liver", "stomach", "aorta", "inferior_vena_cava", "pancreas",
            "adrenal_gland_right", "adrenal_gland_left", "duodenum", "urinary_bladder")
 

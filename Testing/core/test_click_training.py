@@ -163,12 +163,19 @@ def test_the_loss_is_finite_and_reaches_every_weight_that_is_used(cases, own, ho
     assert any(each.grad is not None and each.grad.any() for each in network.parameters())
 
 
-def test_prompting_again_adds_one_prompt_and_only_where_asked(cases):
+def test_every_round_adds_one_prompt_where_the_last_answer_was_wrong(cases):
     network, batch = a_network(), batches(cases, own=1.).batch(0, 4)
-    batch = batch._replace(own=torch.tensor([True, False, True, False]))
+    assert batch.rounds.tolist() == [3, 3, 3, 3] and not batches(cases, own=0.).batch(0, 4).rounds.any()
+    batch = batch._replace(rounds=torch.tensor([2, 0, 1, 0]))
     after = network._prompted_again(batch)
-    changed = [not torch.equal(a, b) for a, b in zip(batch.prompts, after.prompts)]
-    assert changed == [True, False, True, False]
+    assert [len(b.marks) - len(a.marks) for a, b in zip(batch.situations.each, after.situations.each)] == [2, 0, 1, 0]
+    assert [not torch.equal(a, b) for a, b in zip(batch.prompts, after.prompts)] == [True, False, True, False]
+
+
+def test_half_of_the_answers_get_another_round_each_time(cases):
+    rounds = batches(cases, own=.5).batch(0, 64).rounds
+    shares = [(rounds > done).float().mean().item() for done in range(4)]
+    assert shares[3] == 0 and np.allclose(shares[:3], (.5, .25, .125), atol=.15) and shares[1] > 0
 
 
 def test_answers_keep_what_prompts_fix(cases):

@@ -10,7 +10,7 @@ from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Box, Geometry
 from DiffSegCore.model import Model
 from DiffSegCore.networks import build
-from DiffSegCore.prompt_maps import Mark, steered, steering
+from DiffSegCore.prompt_maps import Mark, Steering, steered, steering
 from DiffSegCore.prompts import to_json
 from DiffSegCore.segmenter import Prediction
 from DiffSegCore.session import Edit, RefinementSession
@@ -373,6 +373,19 @@ def test_a_sample_is_keyed_by_its_place_and_number():
     one, again, elsewhere = crop_of(samples=1)[0], crop_of(samples=1)[0], crop_of(samples=1, origin=(0, 0, 5))[0]
     assert torch.equal(one.chances, again.chances) and not torch.equal(one.chances, elsewhere.chances)
     assert not one.information.any() and crop_of(samples=4)[0].information.max() > 0
+
+
+def test_every_second_sample_sees_the_crop_mirrored():
+    """Of a control, which draws nothing by chance, the mirrored crop then has the mirrored answer."""
+    torch.manual_seed(1)
+    image, prior, model = torch.randn(2, *SHAPE).clamp(-1, 1), torch.rand(SHAPE), click_model(shaken=.1, diffusion=False)
+    marks = [Mark("point", True, np.array([[8., 8, 5]]))]
+    given = steering(marks, prior, image[1], (2., 2., 2.))
+    mirrored = Steering(given.channels.flip(-1), given.push.flip(-1), given.core.flip(-1), None, None)
+    (one, other), (straight, _) = ([refine_crop(model, *what, samples=samples).chances for what in ((image, prior, given), (image.flip(-1), prior.flip(-1), mirrored))]
+                                   for samples in (2, 1))
+    torch.testing.assert_close(one, other.flip(-1), atol=1e-5, rtol=0)
+    assert (one - straight).abs().max() > 1e-3
 
 
 def test_a_model_of_another_kind_is_refused():
