@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .crops import IMAGE_CHANNELS
-from .decision import dice_cut
+from .decision import object_cut
 from .diffusion import REDRAW, VoxelFields, levels
 from .diffusion.mask import MaskDiffusion
 from .errors import BadInput
@@ -45,7 +45,7 @@ class Look:
     @cached_property
     def cut(self) -> float:
         """From which chance on a voxel belongs to the object."""
-        return dice_cut(self.chances) if self.settled is None else self.settled
+        return object_cut(self.chances) if self.settled is None else self.settled
 
     def believing(self, known: Tensor, weight: Tensor, cut: float) -> Look:
         """With the chances `known` before, in logits, by so much of `weight` (k, j, i), 0 to 1. What was drawn from `cut` on, or known from one half

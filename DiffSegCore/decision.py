@@ -13,6 +13,7 @@ from torch import Tensor
 
 NEGLIGIBLE = 1e-3  # of a whole volume most chances are smaller: together they promise little, and sorting them takes seconds
 SMALLEST = 1e-6  # of a chance whose logarithm is taken
+GENEROUS = .85  # of the cut, for an object that prompts describe: of .7, .85 and 1 the best on validation cases
 LEAST_CUT = .15  # where less than a Dice of .3 is promised, the object is hardly there
 
 
@@ -23,6 +24,11 @@ def dice_cut(chances: Tensor) -> float:
     ordered = chances.flatten().float().sort(descending=True).values
     promised = 2 * ordered.cumsum(0) / (torch.arange(1, len(ordered) + 1, device=ordered.device) + ordered.sum()).clamp(min=1e-6)
     return min(max(float(promised.max()) / 2, LEAST_CUT), .5)
+
+
+def object_cut(chances: Tensor) -> float:
+    """For an object that prompts describe, a little lower than its chances say: with that, objects came out too small."""
+    return GENEROUS * dice_cut(chances)
 
 
 def decided(chances: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def _structures(cases: Sequence[ClickCase], names: Mapping[int, str]) -> set[str
 
 
 def _patches(recipe: ClickRecipe, cases: Sequence[ClickCase], *, straight: bool = False) -> ClickPatches:
-    small = recipe.small, round(recipe.begins * recipe.budget.steps) * recipe.budget.batch
+    small = recipe.small, recipe.budget.restarts_at * recipe.budget.batch
     return ClickPatches(cases, recipe.window, recipe.preprocessing, empty=recipe.empty, made=recipe.made, grown=recipe.grown, straight=straight,
                         small=None if straight else small, seed=recipe.seed + straight)
 

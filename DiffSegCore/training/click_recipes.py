@@ -15,7 +15,7 @@ from .recipes import CT_KNOTS
 class ClickRecipe:
     """How a click model is trained.
 
-    window: (k, j, i) voxels of a crop; small, begins: of the crops that training begins with, for this share of its steps, and which take a third of the
+    window: (k, j, i) voxels of a crop; small: of the crops that training begins with, until its learning rate restarts, and which take a third of the
     time; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
     start from nothing (empty), whose image is made from labels, whose object is grown from the image; own: how likely the network answers first and is
     prompted again, and then once more, and once more; recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
@@ -27,7 +27,6 @@ class ClickRecipe:
     ran: str
     window: tuple[int, int, int] = (48, 48, 48)
     small: tuple[int, int, int] = (32, 32, 32)
-    begins: float = .84
     widths: tuple[int, ...] = (16, 32, 64, 128, 160)
     step_widths: tuple[int, ...] = (16, 24)
     levels: int = 20
@@ -46,7 +45,7 @@ class ClickRecipe:
 
 CLICK = ClickRecipe(
     name="click", title="Any structure in CT and MR, from clicks",
-    budget=Budget(steps=25000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000),
+    budget=Budget(steps=25500, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000, restart=.82),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
           "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "
@@ -55,7 +54,7 @@ CLICK = ClickRecipe(
 
 QUICK_CLICK = ClickRecipe(
     name="quick", title="A few steps on any data set: to see that the data and the machine work",
-    budget=Budget(steps=8, batch=2, warmup=2, averaging=.5, validate_every=4), ran="run in the tests",
+    budget=Budget(steps=8, batch=2, warmup=2, averaging=.5, validate_every=4, restart=.75), ran="run in the tests",
     window=(16, 16, 16), small=(8, 8, 8), widths=(8, 16, 24), step_widths=(8, 16), phantoms=0, watched=2,
     card={"for": "trying the training; its answers mean nothing", "licence": "Apache-2.0"})
 

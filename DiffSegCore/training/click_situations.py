@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.simulated_prompts import with_next_mark
-from ..decision import dice_cut
+from ..decision import object_cut
 from ..marks import Mark
 from ..prompt_maps import believed, held, steered, steering
 from .click_naming import Named
@@ -47,7 +47,7 @@ class Situation:
 
     def answered(self, chances: np.ndarray) -> Situation:
         """With another mask, from chances (k, j, i): a session keeps labels."""
-        return replace(self, mask=(chances >= dice_cut(torch.from_numpy(chances))).astype(np.float32))
+        return replace(self, mask=(chances >= object_cut(torch.from_numpy(chances))).astype(np.float32))
 
     def obeying(self) -> Situation:
         """With a mask that holds what the prompts fix."""

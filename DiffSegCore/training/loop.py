@@ -22,12 +22,14 @@ from ..progress import Progress, silent
 from .sharding import hollow, split_alike, whole
 
 log = logging.getLogger(__name__)
+AGAIN = .4  # of its first height, to which a learning rate rises that begins anew
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long and how fast to learn. `validate_every` steps the averaged weights are scored and a checkpoint is written, `log_every`
-    steps the loss is logged, the mean over processes."""
+    steps the loss is logged, the mean over processes. restart: the share of the steps after which the learning rate begins anew, at AGAIN of what it
+    began with: for trainings whose material changes there, and which would otherwise learn the new with what is left of the rate."""
 
     steps: int
     batch: int
@@ -38,6 +40,12 @@ class Budget:
     validate_every: int = 500
     clip: float = 1.
     log_every: int = 20
+    restart: float = 1.
+
+    @property
+    def restarts_at(self) -> int:
+        """The step from which on the learning rate is the second one."""
+        return round(self.restart * self.steps)
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,13 @@ class Trained:
 
 
 def learning_rate(step: int, budget: Budget) -> float:
-    """Linear warm-up, then a half cosine down to zero."""
-    warm = min(1., (step + 1) / budget.warmup)
-    return budget.learning_rate * warm * .5 * (1 + math.cos(math.pi * step / budget.steps))
+    """Linear warm-up, then a half cosine down to zero, or two."""
+    if budget.restart == 1 or step < budget.restarts_at:
+        first, steps, highest = 0, budget.restarts_at, budget.learning_rate
+    else:
+        first, steps, highest = budget.restarts_at, budget.steps - budget.restarts_at, AGAIN * budget.learning_rate
+    warm = min(1., (step - first + 1) / budget.warmup)
+    return highest * warm * .5 * (1 + math.cos(math.pi * (step - first) / steps))
 
 
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,

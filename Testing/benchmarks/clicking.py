@@ -3,7 +3,7 @@
 Ten scripted clicks, on nothing, on a small and on a large label, inside and out, with undo and redo between. With random weights an
 answer is the prompt's own push, which wants one look, or two; the slowest a click can be, four looks, is timed apart. Against the
 nnInteractive architecture, a residual U-Net as nnU-Net plans it (six stages, eight channels in: image, previous mask, prompts) on its
-own patch of 192^3, and MONAI's DiffusionModelUNet on ours, four steps: random weights, one pass each, fp32.
+own patch of 192^3, and MONAI's DiffusionModelUNet on ours, as many steps as a look takes: random weights, fp32.
 """
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from DiffSegCore.cli import main
 from DiffSegCore.click_evaluation.run import Task, Which, chosen_cases, evaluated, start_mask
 from DiffSegCore.click_evaluation.summary import area, needed, summary
 from DiffSegCore.click_evaluation.trials import Round, SessionClicker, Trial, tried, where_next
+from DiffSegCore.click_refining import STEPS
 from DiffSegCore.data.clicks import next_click
 from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Box, Geometry
@@ -157,14 +158,14 @@ def test_cases_are_chosen_by_split_and_name(data):
 
 
 def test_the_command_writes_rows_a_summary_and_a_picture(data, model_file, tmp_path, capsys):
-    code = main(["evaluate-clicks", "--data", str(data), "--model", str(model_file), "--from", "corrupted", "--clicks", "2", "--cases", "1", "--steps", "2",
+    code = main(["evaluate-clicks", "--data", str(data), "--model", str(model_file), "--from", "corrupted", "--clicks", "2", "--cases", "1",
                  "--organs", "liver", "--device", "cpu", "-o", str(tmp_path / "out")])
     assert code == 0 and "Dice@1" in (said := capsys.readouterr().out) and "Dice@2" in said  # the last click's, whatever its number
     with open(tmp_path / "out" / "clicks.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["clicks"] for row in rows] == ["0", "1", "2"] and rows[0]["organ"] == "liver" and float(rows[0]["dice"]) > .2
     told = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert told["settings"]["start"] == "corrupted" and str(data) not in json.dumps(told) and told["overall"]["satisfied"] == 1
+    assert told["settings"]["start"] == "corrupted" and told["settings"]["steps"] == STEPS and str(data) not in json.dumps(told) and told["overall"]["satisfied"] == 1
     assert (tmp_path / "out" / "clicks.png").stat().st_size > 5000
 
 

@@ -113,7 +113,7 @@ def test_small_crops_come_first(cases):
 
 
 def test_a_recipe_says_for_how_long_crops_are_small(data, tmp_path):
-    """.8 of 8 steps of 2, in whole batches."""
+    """Until the learning rate restarts, after .75 of 8 steps of 2."""
     drawn = patches_to_learn(recipe("quick"), ClickSources([data]), tmp_path, Fabric(accelerator="cpu", devices=1))
     assert drawn.small == ((8, 8, 8), 12) and drawn.size == SIZE
 

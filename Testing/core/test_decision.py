@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from DiffSegCore.decision import LEAST_CUT, decided, dice_cut
+from DiffSegCore.decision import LEAST_CUT, decided, dice_cut, object_cut
 
 
 def promised(chances: torch.Tensor, mask: torch.Tensor) -> float:
@@ -31,6 +31,13 @@ def test_the_cut_is_counted_on_the_device_of_the_chances():
     """No other device is needed to see it: the meta device refuses to mix with the CPU, and then to tell a number."""
     with pytest.raises(RuntimeError, match="item"):
         dice_cut(torch.rand(5, device="meta"))
+
+
+def test_what_prompts_describe_is_drawn_a_little_larger_and_promises_nearly_as_much():
+    chances = torch.rand(10, 10, 10, generator=torch.Generator().manual_seed(0)) ** 3
+    best, larger = chances >= dice_cut(chances), chances >= object_cut(chances)
+    assert (larger | best).sum() == larger.sum() > best.sum()
+    assert promised(chances, best) - .02 < promised(chances, larger) < promised(chances, best)
 
 
 @pytest.mark.parametrize("level", [0., 1e-6, .01])

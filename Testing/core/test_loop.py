@@ -6,13 +6,14 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
 from DiffSegCore.errors import BadInput, Cancelled
-from DiffSegCore.training.loop import Budget, Task, Trained, learning_rate, train
+from DiffSegCore.training.loop import AGAIN, Budget, Task, Trained, learning_rate, train
 from DiffSegCore.training.precision import arithmetic
 
 BUDGET = Budget(steps=12, batch=4, learning_rate=.05, warmup=2, averaging=.5, validate_every=4)
@@ -106,6 +107,14 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     rates = [learning_rate(step, BUDGET) for step in range(BUDGET.steps)]
     assert rates[0] < rates[1] and rates[1:] == sorted(rates[1:], reverse=True)
     assert learning_rate(BUDGET.steps, BUDGET) == pytest.approx(0)
+
+
+def test_a_learning_rate_that_begins_anew_falls_to_nothing_twice():
+    budget = Budget(steps=100, batch=1, learning_rate=1., warmup=4, restart=.6)
+    rates = np.array([learning_rate(step, budget) for step in range(100)])
+    assert budget.restarts_at == 60 and rates[59] < .01 and rates[99] < .01
+    assert .9 < rates[:60].max() < 1 and .9 * AGAIN < rates[60:].max() < AGAIN and np.argmax(rates[60:]) == 3
+    assert (np.diff(rates[4:60]) < 0).all() and (np.diff(rates[64:]) < 0).all()
 
 
 def test_bf16_is_for_products_and_rounds_nothing_that_a_network_is_given():
