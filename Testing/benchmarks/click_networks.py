@@ -64,9 +64,10 @@ def sections(found: Mapping[str, Any]) -> str:
     groups |= {"all that one never saw": lambda key: key[1] in unseen, "all that both saw": lambda key: key[1] not in unseen}
     return f"""## With and without diffusion
 
-The same network, data, order of crops and {steps} steps, trained from nothing to denoise masks (four steps a look) and, the control, to say the mask at once (`diffseg train click --control`).
-One training each. Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for ten times as many
-steps, which shows in every set after {AT} clicks (table above), most in the head and neck, least in the slabs.
+The same network, data, order of crops and {steps} steps, trained from nothing to denoise masks and, the control, to say the mask at once (`diffseg train click --control`).
+One training each. Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for more than ten times as many
+steps, which shows in every set after {AT} clicks (table above), most in the head and neck, least in the sarcomas.
+Measured when a look was one view of the crop and four steps, and a training had one round of its own answers and one fall of the learning rate.
 
 {table(_rows(whole, control, sets, ("diffusion", "control")))}
 
@@ -74,7 +75,7 @@ steps, which shows in every set after {AT} clicks (table above), most in the hea
 
 A third training like the first saw no sarcoma, and nothing was drawn for it of {', '.join(name.replace('_', ' ') for name in unseen if name != TUMOUR)} (`diffseg train click --unseen`).
 It reaches them nearly as well as the first does, and is about as far behind on what both saw: it learnt from fewer cases. After so short a training neither knows structures well. How the
-bundled model, which learnt for ten times as long, does on what it never saw was not measured so.
+bundled model, which learnt for far longer, does on what it never saw was not measured so.
 
 {table(_rows(whole, blind, groups, ("seen", "unseen")))}"""
 

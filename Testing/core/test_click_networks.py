@@ -94,7 +94,7 @@ def test_what_the_page_says_in_words_the_record_says_in_numbers():
     card = load_click_model().card
     longer = {place: card["click_curves"]["sets"][place]["overall"]["dice"][str(AT)]
               - np.mean([whole[key][AT] for key in whole if key[0].startswith(f"{place}/")]) for place in EMPTY}
-    assert card["training"]["steps"] == 10 * record["training"]["diffusion"]["steps"]
-    assert 0 < longer["abdomen-ct-slabs"] == min(longer.values()) and max(longer.values()) == longer["head-neck-ct"]
+    assert card["training"]["steps"] > 10 * record["training"]["diffusion"]["steps"]
+    assert 0 < longer["sarcoma-ct"] == min(longer.values()) and max(longer.values()) == longer["head-neck-ct"]
     behind = {new: np.mean([whole[key][AT] - blind[key][AT] for key in whole if (key[1] in unseen) == new]) for new in (True, False)}
     assert behind[True] < .05 and abs(behind[True] - behind[False]) < .02
