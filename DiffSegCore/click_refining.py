@@ -4,7 +4,7 @@ In the core of a prompt the prior is exactly 0 or 1. There every y_t is that val
 condition the chain on it, not to overrule it (METHODS B3).
 
 Every second sample sees the crop mirrored, left to right: training showed bodies both ways round, so that neither answer is the better one, and
-their mean is better than either. On a CPU two crops at once take hardly longer than one.
+what is peculiar to one of them weighs half in their mean.
 """
 from __future__ import annotations
 

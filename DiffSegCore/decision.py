@@ -27,7 +27,7 @@ def dice_cut(chances: Tensor) -> float:
 
 
 def object_cut(chances: Tensor) -> float:
-    """For an object that prompts describe, a little lower than its chances say: with that, objects came out too small."""
+    """For an object that prompts describe, a little lower than `dice_cut`, with which objects came out too small."""
     return GENEROUS * dice_cut(chances)
 
 
