@@ -27,8 +27,8 @@ def dice_cut(chances: Tensor) -> float:
 
 
 def object_cut(chances: Tensor) -> float:
-    """For an object that prompts describe, a little lower than `dice_cut`, with which objects came out too small."""
-    return GENEROUS * dice_cut(chances)
+    """For an object that prompts describe, a little lower than `dice_cut`, with which objects came out too small; one that is hardly there is given nothing."""
+    return max(GENEROUS * dice_cut(chances), LEAST_CUT)
 
 
 def decided(chances: Tensor) -> Tensor:
