@@ -130,7 +130,7 @@ def _patches(recipe: ClickRecipe, cases: Sequence[ClickCase], *, straight: bool 
 
 
 def _ahead(recipe: ClickRecipe, sources: ClickSources, patches: ClickPatches) -> Ahead:
-    batches = ClickBatches(patches, _chain_card(recipe, False).chain(1).keep, recycled=recipe.recycled, own=recipe.own)
+    batches = ClickBatches(patches, _chain_card(recipe, False).chain(1).keep, recycled=recipe.recycled, own=recipe.own, together=recipe.budget.batch)
     return Ahead(batches.batch, step=recipe.budget.batch, stop=recipe.budget.steps * recipe.budget.batch, workers=sources.workers)
 
 

@@ -23,7 +23,7 @@ ROUND = 2  # from which of a situation's random streams on its next prompts are 
 
 class ClickNetwork(RefiningNetwork):
     """forward(batch) -> loss: that of a refiner (METHODS B2), the entropy near prompts, and what naming costs. One evaluation with gradients, at most
-    three without. naming: learns along."""
+    six without. naming: learns along."""
 
     def __init__(self, network: Refiner, chain: MaskDiffusion, *, diffusion: bool = True, naming: Naming | None = None) -> None:
         super().__init__(network, chain, diffusion=diffusion)

@@ -29,7 +29,7 @@ AT_FIRST = .6, .15  # how often patches are as a session first sees what isn't t
 CENTRED = .5  # how often the first prompt is a click in the middle of the crop, where a session puts it
 MOST_PROMPTS = 6
 PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
-MOST_ROUNDS = 3  # times that the network answers and is prompted again, before it learns
+MOST_ROUNDS = 5  # times that the network answers and is prompted again, before it learns
 FEWEST = 8  # voxels of an object in a crop
 ATTEMPTS = 8
 
@@ -146,10 +146,10 @@ class ClickPatches:
 
 class ClickBatches:
     """Numbered batches: batch(first, count) is the training's `batch_of`. keep (T + 1,): the chain's; recycled: a share; own: the chance of every further
-    round of answer and prompt."""
+    round of answer and prompt. together: so many in a row go through as many rounds, so that the processes that share a step need not wait for each other."""
 
-    def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .5) -> None:
-        self.patches, self.recycled, self.own = patches, recycled, own
+    def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .6, together: int = 1) -> None:
+        self.patches, self.recycled, self.own, self.together = patches, recycled, own, together
         self._weights = refining_weights(keep)
 
     def batch(self, first: int, count: int) -> ClickBatch:
@@ -157,11 +157,12 @@ class ClickBatches:
         numbers, seed = range(first, first + count), self.patches.seed
         situations = [self.patches.situation(number) for number in numbers]
         prior, truth, prompts, near = (torch.stack(parts) for parts in zip(*(each.rendered() for each in situations)))
-        flags = np.array([np.random.default_rng((seed, number, 1)).random(2) for number in numbers])
-        rounds = (flags[:, 1:] < self.own ** np.arange(1, MOST_ROUNDS + 1)).sum(1)
+        recycled = np.array([np.random.default_rng((seed, number, 1)).random() < self.recycled for number in numbers])
+        further = np.array([np.random.default_rng((seed, number // self.together, 3)).random() for number in numbers])
+        rounds = (further[:, None] < self.own ** np.arange(1, MOST_ROUNDS + 1)).sum(1)
         spread = torch.tensor([(number + 1) * GOLDEN % 1. for number in numbers], dtype=torch.float64)
         return ClickBatch(torch.stack([each.image for each in situations]), prior, truth, torch.ones(count, 1, dtype=torch.bool), prompts, near,
-                          draw_times(self._weights, spread), torch.from_numpy(flags[:, 0] < self.recycled), torch.from_numpy(rounds),
+                          draw_times(self._weights, spread), torch.from_numpy(recycled), torch.from_numpy(rounds),
                           torch.tensor([(seed << NUMBER_BITS) + number for number in numbers]), Situations(situations))
 
 

@@ -18,7 +18,7 @@ class ClickRecipe:
     window: (k, j, i) voxels of a crop; small: of the crops that training begins with, until its learning rate restarts, and which take a third of the
     time; widths, step_widths: of the refiner; levels, odds: of the chain's schedule; shares: of patches that
     start from nothing (empty), whose image is made from labels, whose object is grown from the image; own: how likely the network answers first and is
-    prompted again, and then once more, and once more; recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
+    prompted again, and then once more, up to five times; recycled: as of a refiner. phantoms: how many there are beside the cases; watched: crops that are scored.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ClickRecipe:
     empty: float = .4
     made: float = .05
     grown: float = .1
-    own: float = .5
+    own: float = .6
     recycled: float = .5
     phantoms: int = 8
     watched: int = 18
@@ -45,7 +45,7 @@ class ClickRecipe:
 
 CLICK = ClickRecipe(
     name="click", title="Any structure in CT and MR, from clicks",
-    budget=Budget(steps=25500, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000, restart=.82),
+    budget=Budget(steps=32000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000, restart=.65),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
           "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "
