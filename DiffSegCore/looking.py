@@ -28,7 +28,8 @@ COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the vo
 # How far a prompt's answer is taken over what was there: in mm, and in depths of the prompt's place.
 DRAWN = 9., 2.2    # over what was drawn, by hand or by a tool that does not say how sure it is; further gains more of masks that are wrong all round
 FOUND = 7., 1.8    # over an automatic result that says how sure it is: the middle of a range, 6 to 8 mm, in which validation cases gain about as much
-CLICKED = 25., 2.  # a "not here" over what clicks alone made. Without it one took half of a large sarcoma: Dice of two after five clicks .76, not .85
+CLICKED = 25., 2.  # a "not here" over what clicks alone made, where the model would take more than LOST of it: it has lost the object then
+LOST = .5
 SETTLED = 12., 2.  # over what more clicks than these few made: late ones took and added whole muscles
 FEW = 5
 CLEAR = .2      # of the chance from which on a voxel belongs to the object
@@ -62,14 +63,20 @@ class Seen:
         return replace(self, answer=self.answer.believing(self.known, weight, .5 if self.drawn else self.answer.cut))
 
     def _reach(self, newest: Mark, count: int) -> tuple[float, float] | None:
-        """None: all is seen anew. So it is while few clicks alone made the object, unless the newest says that something does not belong."""
+        """None: all is seen anew. So it is while few clicks alone made the object, unless the answer has lost it."""
         if self.drawn:
             return FOUND if self.found else DRAWN
         if newest.kind == "region":
             return None
         if count > FEW:
             return SETTLED
-        return None if newest.inside else CLICKED
+        return CLICKED if self._lost else None
+
+    @property
+    def _lost(self) -> bool:
+        """Whether most of what was there would go."""
+        before = self.share >= .5
+        return bool((before & ~self.answer.mask).sum() > LOST * before.sum())
 
     @property
     def changed(self) -> np.ndarray:
