@@ -188,6 +188,16 @@ def test_what_clicks_made_stays_where_it_is_far_from_one_that_says_not_here(know
     assert now[made & (away_mm > 70)].all()
 
 
+def test_one_not_here_takes_all_that_is_too_much_where_the_model_keeps_the_object(knowing):
+    geometry = grid()
+    made = ball(geometry, (30, 32, 32), 50.)
+    seen = made & (np.indices(made.shape)[2] < 42)
+    session, _ = knowing(seen, geometry, made)
+    session.add_point(geometry.to_ras((30, 32, 48)), 1, inside=False)
+    now, far_surplus = session.labels.ids == 1, made & ~seen & (away(geometry, (30, 32, 48)) > 35)
+    assert far_surplus.any() and now[far_surplus].mean() < .1 and dice(now, seen) > .99
+
+
 def test_what_many_clicks_made_is_changed_near_the_next_one(knowing):
     """The model would now add a rim all round."""
     geometry = grid()
