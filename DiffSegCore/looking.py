@@ -28,7 +28,7 @@ COARSE_MM = 4.  # crops of this spacing and beyond are cut from a copy of the vo
 # How far a prompt's answer is taken over what was there: in mm, and in depths of the prompt's place.
 DRAWN = 9., 2.2    # over what was drawn, by hand or by a tool that does not say how sure it is; further gains more of masks that are wrong all round
 FOUND = 7., 1.8    # over an automatic result that says how sure it is: the middle of a range, 6 to 8 mm, in which validation cases gain about as much
-CLICKED = 25., 2.  # a "not here" over what clicks alone made, where the model would take more than LOST of it: it has lost the object then
+CLICKED = 25., 2.  # over what clicks alone made, where the answer lacks more than LOST of it: the model has lost the object then
 LOST = .5
 SETTLED = 12., 2.  # over what more clicks than these few made: late ones took and added whole muscles
 FEW = 5

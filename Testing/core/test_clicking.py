@@ -188,6 +188,15 @@ def test_what_clicks_made_stays_where_it_is_far_from_one_that_says_not_here(know
     assert now[made & (away_mm > 70)].all()
 
 
+def test_one_that_adds_does_not_cost_what_clicks_made_when_the_model_loses_the_object(knowing):
+    geometry = grid()
+    made = ball(geometry, (30, 32, 32), 50.)
+    session, _ = knowing(np.zeros_like(made), geometry, made)
+    session.add_point(geometry.to_ras((30, 32, 59)), 1, inside=True)
+    now = session.labels.ids == 1
+    assert now[30, 32, 59] and now[made].mean() > .6 and now[made & (away(geometry, (30, 32, 59)) > 75)].all()
+
+
 def test_one_not_here_takes_all_that_is_too_much_where_the_model_keeps_the_object(knowing):
     geometry = grid()
     made = ball(geometry, (30, 32, 32), 50.)
