@@ -23,7 +23,7 @@ from DiffSegCore.refiner_card import RefinerCard
 from DiffSegCore.training.click import ClickSources, patches_to_learn
 from DiffSegCore.training.click_naming import Named, Naming
 from DiffSegCore.training.click_network import ClickNetwork
-from DiffSegCore.training.click_patches import MOST_ROUNDS, ClickBatches, ClickPatches
+from DiffSegCore.training.click_patches import ClickBatches, ClickPatches
 from DiffSegCore.training.click_recipes import RECIPES, recipe
 from DiffSegCore.training.commands import click as command
 from DiffSegCore.training.recipes import CT_KNOTS
@@ -165,7 +165,7 @@ def test_the_loss_is_finite_and_reaches_every_weight_that_is_used(cases, own, ho
 
 def test_every_round_adds_one_prompt_where_the_last_answer_was_wrong(cases):
     network, batch = a_network(), batches(cases, own=1.).batch(0, 4)
-    assert batch.rounds.tolist() == [MOST_ROUNDS] * 4 and not batches(cases, own=0.).batch(0, 4).rounds.any()
+    assert batch.rounds.tolist() == [5, 5, 5, 5] and not batches(cases, own=0.).batch(0, 4).rounds.any()
     batch = batch._replace(rounds=torch.tensor([2, 0, 1, 0]))
     after = network._prompted_again(batch)
     assert [len(b.marks) - len(a.marks) for a, b in zip(batch.situations.each, after.situations.each)] == [2, 0, 1, 0]
@@ -174,8 +174,8 @@ def test_every_round_adds_one_prompt_where_the_last_answer_was_wrong(cases):
 
 def test_half_of_the_answers_get_another_round_each_time(cases):
     rounds = batches(cases, own=.5).batch(0, 64).rounds
-    shares = [(rounds > done).float().mean().item() for done in range(MOST_ROUNDS + 1)]
-    assert shares[MOST_ROUNDS] == 0 and np.allclose(shares[:4], (.5, .25, .125, .0625), atol=.15) and shares[1] > 0
+    shares = [(rounds > done).float().mean().item() for done in range(6)]
+    assert shares[5] == 0 and np.allclose(shares[:4], (.5, .25, .125, .0625), atol=.15) and shares[1] > 0
 
 
 def test_crops_of_one_step_go_through_as_many_rounds_whoever_takes_them(cases):
