@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KNOTS = 4  # of a smooth field along each side of a patch
+FILTERS = (2, 2, 2, 2)  # channels of the layers of random filters
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Augmentation:
     """Strengths; zero switches one off. Rotation in degrees, scale as a log range, warp in mm, the rest in model values.
 
     gamma: log range of the exponent that bends the values; bias: of a smooth drift of brightness, as a coil leaves it;
-    thick: the chance that slices run into each other.
+    thick: the chance that slices run into each other; filters: that random filters change what brightness and texture say (see `refiltered`).
     """
 
     rotation: float = 12.
@@ -30,6 +31,7 @@ class Augmentation:
     gamma: float = 0.
     bias: float = 0.
     thick: float = 0.
+    filters: float = 0.
 
 
 def warped(points: np.ndarray, mm: float, spacing: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -42,6 +44,8 @@ def warped(points: np.ndarray, mm: float, spacing: np.ndarray, random: np.random
 def shaded(image: Tensor, strengths: Augmentation, random: np.random.Generator) -> Tensor:
     """The image (C, k, j, i) in other contrast, brightness, sharpness and noise."""
     a = strengths
+    if a.filters and random.random() < a.filters:
+        image = refiltered(image, random)
     if a.gamma or a.bias:
         image = _bent(image, a, random)
     image = image * float(np.exp(random.uniform(-a.contrast, a.contrast))) + float(random.uniform(-a.shift, a.shift))
@@ -53,6 +57,21 @@ def shaded(image: Tensor, strengths: Augmentation, random: np.random.Generator) 
     if random.random() < .5:
         image = image + float(random.uniform(0, a.noise)) * torch.from_numpy(random.standard_normal(image.shape, dtype=np.float32))
     return image
+
+
+def refiltered(image: Tensor, random: np.random.Generator) -> Tensor:
+    """The image (C, k, j, i) mixed with its answer to a shallow network of random weights, as bright and as varied as before: shapes stay, how tissues and
+    their textures look does not. "Global intensity non-linear augmentation" of Ouyang et al., IEEE TMI 2023.
+    """
+    found, channels = image[None], len(image)
+    for layer, width in enumerate(FILTERS):
+        out, side = (channels if layer == len(FILTERS) - 1 else width), 1 if random.random() < .5 else min(3, *(n // 2 * 2 + 1 for n in image.shape[1:]))
+        weight = torch.from_numpy(random.standard_normal((out, found.shape[1], side, side, side), dtype=np.float32))
+        found = F.conv3d(found, weight, torch.from_numpy(random.standard_normal(out, dtype=np.float32)), padding=side // 2)
+        found = F.leaky_relu(found) if layer < len(FILTERS) - 1 else found
+    share = float(random.random())
+    mixed = share * (found[0] - found.mean()) / found.std().clamp(min=1e-3) + (1 - share) * (image - image.mean()) / image.std().clamp(min=1e-3)
+    return mixed / mixed.std().clamp(min=1e-3) * image.std() + image.mean()
 
 
 def _bent(image: Tensor, a: Augmentation, random: np.random.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from .beginning import begin_with, taught
 from .calibrating import cool, fitted_ranges, fitted_temperature
 from .loop import Task, Trained, train
 from .losses import organ_loss
-from .made import made_cases
+from .made import made_cases, recoloured_cases
 from .probe_reading import Source
 from .recipes import HeadRecipe
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, leave_out: Sequence[str] = (), label_maps: Sequence[Path] = (),
-               encoder: Path | None = None, resume: bool = False, progress: Progress = silent) -> Path:
+               mr: Sequence[Path] = (), encoder: Path | None = None, resume: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path.
 
     leave_out: patterns of the names of cases that stay unseen, for tests; label_maps: what made cases are imagined from, with the
-    data set's label values; encoder: a model whose encoder training begins with, instead of at random.
+    data set's label values; mr: data sets of labelled MR that the recipe shows as CT; encoder: a model whose encoder training begins with, instead of at random.
     """
     start = None if encoder is None else taught(encoder, recipe)
     out.mkdir(parents=True, exist_ok=True)
@@ -49,15 +49,16 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
                              several=recipe.image_channels > 1, whole=recipe.whole)
-        made, held = made_cases(recipe, organs, out / "cache", label_maps, dataset.labels, part(progress, .05, .1))
+        made, held = made_cases(recipe, organs, out / "cache", label_maps, dataset.labels, part(progress, .05, .08))
+        shown = recoloured_cases(recipe, organs, mr, out / "cache", leave_out, part(progress, .08, .1))
     check_channels(recipe, cases[0])
     real, checked = cases[:len(learn)], cases[len(learn):] + held
-    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, start=start, resume=resume, progress=part(progress, .1, 1))
+    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, shown=shown, start=start, resume=resume, progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             **_ranges(trained.network, recipe, cases[len(learn):], organs, fabric.device),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
-                         "device": str(fabric.device), "cases": [len(real), len(checked)], "validation_dice": round(trained.score, 4), "temperature": temperature,
+                         "device": str(fabric.device), "cases": [len(real), len(checked)], **({"made": [len(made), len(shown)]} if shown else {}), "validation_dice": round(trained.score, 4), "temperature": temperature,
                          **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
@@ -81,14 +82,14 @@ def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
 
 
 def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
-               made: Sequence[GridCase] = (), start: Source | None = None, resume: bool = False, progress: Progress = silent) -> Trained:
-    """Train on the cases `learn` and `made`, from the encoder `start` if there is one; keep what scores best on `check`; checkpoints go to `out`."""
+               made: Sequence[GridCase] = (), shown: Sequence[GridCase] = (), start: Source | None = None, resume: bool = False, progress: Progress = silent) -> Trained:
+    """Train on the cases `learn`, `made` and `shown` (MR as CT), from the encoder `start` if there is one; keep what scores best on `check`; checkpoints go to `out`."""
     torch.manual_seed(recipe.seed)
     flat = recipe.window[0] == 1
     network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
     if start:
         begin_with(network, start)
-    task = Task(_batches(recipe, learn, made, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
+    task = Task(_batches(recipe, learn, made, shown, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 
 
@@ -151,19 +152,23 @@ def labelled_split(dataset: Dataset, data: Path, leave_out: Sequence[str] = (), 
     return learn, check
 
 
-def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], made: Sequence[GridCase], organs: Sequence[str]):
-    """batch_of(first, count): patches of real cases, and of made ones every so often."""
+def _batches(recipe: HeadRecipe, cases: Sequence[GridCase], made: Sequence[GridCase], shown: Sequence[GridCase], organs: Sequence[str]):
+    """batch_of(first, count): patches of real cases, and of made ones and of MR shown as CT every so often."""
     def patches(source: Sequence[GridCase], seed: int, empty_is_undrawn: bool) -> Patches:
         return Patches(source, len(organs), recipe.window, paired=mirror_pairs(organs), augmentation=recipe.augmentation,
                        empty_is_undrawn=empty_is_undrawn, seed=seed)
 
     real = patches(cases, recipe.seed, recipe.empty_is_undrawn)
     extra = patches(made, recipe.seed + 1, recipe.made.empty_is_undrawn) if made else real
+    other = patches(shown, recipe.seed + 2, True) if shown else extra
+
+    def source(number: int) -> Patches:
+        turn = number % recipe.made.among if made else 0
+        return real if not made or turn >= recipe.made.patches else other if turn < recipe.made.recoloured else extra
 
     def batch_of(first: int, count: int) -> Patch:
         numbers = range(first, first + count)
-        source = [extra if made and n % recipe.made.among < recipe.made.patches else real for n in numbers]
-        return Patch(*(torch.stack(parts) for parts in zip(*(each.patch(n) for each, n in zip(source, numbers)))))
+        return Patch(*(torch.stack(parts) for parts in zip(*(source(n).patch(n) for n in numbers))))
 
     return batch_of
 

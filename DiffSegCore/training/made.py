@@ -1,4 +1,4 @@
-"""Cases that never were, for organ networks: phantoms, and abdomens imagined from label maps."""
+"""Cases that never were, for organ networks: phantoms, abdomens imagined from label maps, and labelled MR shown as CT."""
 from __future__ import annotations
 
 from functools import partial
@@ -7,12 +7,14 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from ..data.abdomen import Body, abdomen
+from ..data.abdomen import Body, abdomen, recoloured
 from ..data.cache import GridCase, grid_case, kept_case
+from ..data.cases import Case, kept_in, read_dataset
 from ..data.phantom import phantom
-from ..data.sources import read_truth
+from ..data.sources import read_image, read_truth
 from ..errors import BadInput
 from ..progress import Progress, silent
+from ..volume import LabelMap
 from .recipes import HeadRecipe
 
 GENERATOR = 1  # raised whenever phantoms or abdomens come out differently, so that kept ones are made anew
@@ -66,3 +68,25 @@ def _abdomens(recipe: HeadRecipe, organs: Sequence[str], label_maps: Sequence[Pa
         told = [str(file), file.stat().st_mtime_ns, sorted(ids.items()), list(organs), recipe.preprocessing.to_dict(), seed, GENERATOR]
         cases.append(kept_case(f"abdomen-{seed}", told, partial(made, seed, file), cache))
     return cases
+
+
+def recoloured_cases(recipe: HeadRecipe, organs: Sequence[str], mr: Sequence[Path], cache: Path, leave_out: Sequence[str] = (),
+                     progress: Progress = silent) -> list[GridCase]:
+    """The training cases of labelled MR data sets in so many guises of CT as the recipe says, less those whose name matches a pattern of `leave_out`;
+    none where the recipe has no use for them. Kept on disk, as abdomens are.
+    """
+    if recipe.made is None or not recipe.made.recoloured:
+        return []
+    sets = [(dataset.labels, kept_in(dataset.cases.get("train", ()), leave_out)) for dataset in map(read_dataset, mr)]
+    wanted = [(ids, case, guise) for ids, cases in sets for case in cases for guise in range(recipe.made.guises)]
+    found = []
+    for seed, (ids, case, guise) in enumerate(wanted):
+        def made(seed: int = seed, ids: Mapping[int, str] = ids, case: Case = case) -> GridCase:
+            labels = read_truth(case.label)
+            volume, labels = recoloured(seed, read_image(case.image), LabelMap(labels.ids, labels.geometry, dict(ids)))
+            return grid_case(f"recoloured-{seed}", volume, labels, organs, recipe.preprocessing, ids)
+
+        progress(seed / len(wanted), f"showing MR as CT, {seed + 1} of {len(wanted)}")
+        told = [str(case.image), case.label.stat().st_mtime_ns, sorted(ids.items()), list(organs), recipe.preprocessing.to_dict(), seed, GENERATOR]
+        found.append(kept_case(f"recoloured-{seed}", told, made, cache))
+    return found

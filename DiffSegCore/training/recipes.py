@@ -21,7 +21,8 @@ class Made:
     """Cases that are made up: `count` to learn from, and `check` more to validate with, in place of real ones.
 
     source: phantoms, or abdomens imagined from label maps; of each `among` patches `patches` are of made cases;
-    empty_is_undrawn: as of the recipe, for made cases.
+    empty_is_undrawn: as of the recipe, for made cases. recoloured: of each `among` patches so many are of labelled MR shown as CT, where there is any
+    (otherwise they are imagined ones), each person in `guises` guises.
     """
 
     source: str
@@ -30,6 +31,8 @@ class Made:
     among: int
     check: int = 0
     empty_is_undrawn: bool = True
+    recoloured: int = 0
+    guises: int = 6
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,13 @@ ABDOMEN_MR = HeadRecipe(
 
 ABDOMEN_CT = HeadRecipe(
     name="abdomen-ct",
-    title="Abdominal CT, 13 organs, 3 mm",
-    preprocessing=Preprocessing(spacing_mm=(3., 3., 3.), intensity_knots=CT_KNOTS, modality="CT"),
+    title="Abdominal CT, 13 organs, 4 mm",
+    preprocessing=Preprocessing(spacing_mm=(2.5, 4., 4.), intensity_knots=CT_KNOTS, modality="CT"),
     organs=ABDOMEN,
-    window=(32, 64, 64),
-    budget=Budget(steps=3200, batch=1, learning_rate=1.2e-3, validate_every=400),
-    made=Made("abdomens", count=80, patches=5, among=6, check=4, empty_is_undrawn=False),
-    augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False),
+    window=(48, 64, 80),
+    budget=Budget(steps=6000, batch=2, learning_rate=1.2e-3, validate_every=500),
+    made=Made("abdomens", count=240, patches=5, among=6, check=6, empty_is_undrawn=False, recoloured=2),
+    augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False, filters=.25),
     card={"data": "CT synthesised from two label maps of TotalSegmentator's data set, and one real slab of 40 mm with labels made by a model",
           "data_licence": "TotalSegmentator's label maps: CC BY 4.0; the slab: Apache-2.0 (its repository)",
           "licence": "Apache-2.0",

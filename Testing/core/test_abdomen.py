@@ -1,11 +1,11 @@
-"""Abdomens imagined from label maps: repeatable, varied, with tissues as bright as tissues are."""
+"""Abdomens imagined from label maps or shown anew from MR: repeatable, varied, with tissues as bright as tissues are."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from abdomen_toys import NAMES, a_label_map
+from abdomen_toys import MR_NAMES, NAMES, a_label_map, an_abdominal_mr
 
-from DiffSegCore.data.abdomen import Body, abdomen, shapes, tissues
+from DiffSegCore.data.abdomen import Body, abdomen, recoloured, shapes, tissues
 from DiffSegCore.data.abdomen.tissues import PHASES, Tissues, tissue_of
 from DiffSegCore.errors import BadInput
 
@@ -97,3 +97,28 @@ def test_structures_are_made_of_the_tissue_that_they_are_made_of(name, tissue):
 def test_a_label_map_of_another_part_of_the_body_is_refused():
     with pytest.raises(BadInput, match="none of liver"):
         Body.of(a_label_map(without=(1, 2, 3)), NAMES)
+
+
+def test_an_mr_is_shown_as_a_ct_on_its_own_grid_with_its_labels_as_they_were():
+    mr, labels = an_abdominal_mr()
+    ct, same = recoloured(3, mr, labels)
+    assert ct.modality == "CT" and ct.array.dtype == np.int16 and ct.geometry.same_grid(mr.geometry) and same is labels
+    np.testing.assert_array_equal(ct.array, recoloured(3, mr, labels)[0].array)
+    assert (ct.array != recoloured(4, mr, labels)[0].array).mean() > .3
+
+
+def test_labelled_organs_of_an_mr_get_hu_of_organs_and_its_surroundings_are_air():
+    mr, labels = an_abdominal_mr()
+    scans = [recoloured(seed, mr, labels)[0].array for seed in range(12)]
+    for value, low, high in ((1, 0, 170), (3, 0, 260)):
+        drawn = [float(np.median(scan[labels.ids == value])) for scan in scans]
+        assert low < np.median(drawn) < high and np.ptp(drawn) > 25, MR_NAMES[value]
+    assert all(np.median(scan[:, 0]) < -950 for scan in scans)
+
+
+def test_dark_places_of_an_mr_become_fat_and_less_dark_ones_muscle():
+    mr, labels = an_abdominal_mr()
+    scan = np.median([recoloured(seed, mr, labels)[0].array for seed in range(12)], axis=0)
+    inner = (slice(None), slice(14, 22), slice(18, 30))
+    rest, bright = labels.ids[inner] == 0, mr.array[inner]
+    assert np.median(scan[inner][rest & (bright > 9) & (bright < 13)]) < -50 < 20 < np.median(scan[inner][rest & (bright > 39) & (bright < 43)]) < 110

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from DiffSegCore.data.augmentation import Augmentation, shaded
+from DiffSegCore.data.augmentation import Augmentation, refiltered, shaded
 from DiffSegCore.data.cache import GridCase, cached_cases, grid_case
 from DiffSegCore.data.cases import Case
 from DiffSegCore.data.patches import Patches
@@ -67,6 +67,19 @@ def test_a_warp_moves_image_and_labels_alike():
     clear = ((image[0] - 19.5).abs() > .6)[1:-1, 1:-1, 1:-1]
     assert torch.equal((target == RIGHT)[1:-1, 1:-1, 1:-1][clear], (image[0] > 19.5)[1:-1, 1:-1, 1:-1][clear])
     assert (image[0, :, :, 6] - image[0, 0, 0, 6]).abs().max() > .5  # the plane is bent
+
+
+def test_random_filters_change_how_tissues_look_and_not_where_they_lie():
+    image, rises = torch.zeros(1, 16, 16, 24), []
+    image[..., 12:] = 1
+    for seed in range(8):
+        found = refiltered(image, np.random.default_rng(seed))
+        torch.testing.assert_close((found.mean(), found.std()), (image.mean(), image.std()), atol=1e-3, rtol=0)
+        dark, bright = found[0, 6:10, 6:10, 5:7], found[0, 6:10, 6:10, 17:19]  # further from every edge than the filters reach
+        torch.testing.assert_close(dark, dark[0, 0, 0].expand_as(dark))
+        torch.testing.assert_close(bright, bright[0, 0, 0].expand_as(bright))
+        rises.append(float(bright[0, 0, 0] - dark[0, 0, 0]))
+    assert min(rises) < 0 < max(rises) and np.ptp(rises) > .5, "what was brighter is darker in some"
 
 
 def test_an_uneven_coil_changes_tissue_and_leaves_air():

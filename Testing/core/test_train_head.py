@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from abdomen_toys import NAMES, a_label_map
+from abdomen_toys import NAMES, a_label_map, an_abdominal_mr
 
 from DiffSegCore.cli import main
 from DiffSegCore.data.abdomen import Body, abdomen
@@ -203,6 +203,13 @@ def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, 
     assert len(model.organs) == 13 and model.card["training"]["cases"] == [1, 1]
     assert "volume_ranges" not in model.card, "no real case was checked with"
     assert "liver" in model.card["organ_ml"] and len(list((tmp_path / "out" / "cache").glob("abdomen-*.npz"))) == 3
+    for n, (image, truth) in enumerate((an_abdominal_mr(),) * 2):
+        (tmp_path / "mr" / f"{n}").mkdir(parents=True)
+        write_volume(image, tmp_path / "mr" / f"{n}" / "mr.nii.gz")
+        write_labels(truth, tmp_path / "mr" / f"{n}" / "label.nii.gz")
+    words += ["--label-maps", str(tmp_path / "body.nii.gz"), "--mr", str(tmp_path / "mr"), "--leave-out", "1"]
+    told = load_model_file(command.run(parser.parse_args(words))[0]).card["training"]
+    assert told["made"] == [2, small.made.guises] and told["left_out"] == ["1"], "one MR is left out, the other seen in every guise"
 
 
 def test_right_and_left_organs_become_each_other_in_a_mirror():

@@ -1,7 +1,8 @@
-"""Abdominal CTs imagined from label maps: real anatomy in many builds, contrast phases and scanners."""
+"""Abdominal CTs imagined from label maps or from labelled MR: real anatomy in many builds, contrast phases and scanners."""
 from __future__ import annotations
 
 from .bodies import Body
+from .recolouring import recoloured
 from .scan import abdomen
 
-__all__ = ["Body", "abdomen"]
+__all__ = ["Body", "abdomen", "recoloured"]

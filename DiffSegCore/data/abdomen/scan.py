@@ -21,7 +21,7 @@ def abdomen(seed: int, body: Body) -> tuple[Volume, LabelMap]:
     hu = painted(shape, body.names, Tissues.draw(random), random)
     thick = int(random.choice([n for n, _ in THICKNESS], p=[chance for _, chance in THICKNESS]))
     image, ids = _sliced(_sharpness(hu, random), shape.ids, thick)
-    image = _noisy(image, thick, random)
+    image = noisy(image, thick, random)
     geometry = Geometry(image.shape, np.diag([FINE_MM, FINE_MM, FINE_MM * thick, 1.]))
     return Volume(np.clip(np.rint(image), -1024, 3071).astype(np.int16), geometry, "CT"), LabelMap(ids, geometry, dict(body.names))
 
@@ -38,7 +38,7 @@ def _sliced(hu: np.ndarray, ids: np.ndarray, thick: int) -> tuple[np.ndarray, np
     return layers.mean(1), np.ascontiguousarray(ids[thick // 2:][::thick][:count])
 
 
-def _noisy(image: np.ndarray, thick: int, random: np.random.Generator) -> np.ndarray:
+def noisy(image: np.ndarray, thick: int, random: np.random.Generator) -> np.ndarray:
     """Noise as of a filtered projection, coarser or finer, more of it in the middle; and a scanner that is a little off."""
     noise = ndimage.gaussian_filter(random.standard_normal(image.shape, dtype=np.float32), (.3, *[random.uniform(.4, 1.)] * 2), truncate=2)
     level = random.uniform(3, 21) / np.sqrt(thick) / max(float(noise.std()), 1e-3)

@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="PATTERN", help='cases to leave out, for tests, e.g. "3?"')
     parser.add_argument("--label-maps", nargs="+", type=Path, default=[], metavar="FILE",
                         help="label maps without images, with the data set's label values: abdomen-ct imagines its images from them")
+    parser.add_argument("--mr", nargs="+", type=Path, default=[], metavar="DIR",
+                        help="labelled, fat-suppressed T2 MR, which abdomen-ct shows as CT; --leave-out holds for its cases, too")
 
 
 def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
@@ -28,6 +30,6 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path]:
 
     wished = machine.shortened(recipe(args.recipe), args.steps)
     wished = replace(wished, image_channels=args.channels or wished.image_channels)
-    path = train_head(wished, args.data, args.out, fabric, leave_out=args.leave_out, label_maps=args.label_maps, encoder=args.encoder,
+    path = train_head(wished, args.data, args.out, fabric, leave_out=args.leave_out, label_maps=args.label_maps, mr=args.mr, encoder=args.encoder,
                       resume=args.resume, progress=progress if fabric.is_global_zero else silent)
     return [path] if fabric.is_global_zero else []
