@@ -34,6 +34,7 @@ MEASURE = --data "$(DATA)" -o "$(OUT)" $(if $(CASES),--cases $(CASES))
 evaluate cards: OUT ?= evaluation
 evaluate: $(VENV)/.installed-pictures
 	$(VENV)/bin/python -m Testing.benchmarks.evaluate_models $(MEASURE)
+	$(VENV)/bin/python -m Testing.benchmarks.synthesised $(MEASURE)
 	$(VENV)/bin/python -m Testing.benchmarks.robustness $(MEASURE)
 	$(VENV)/bin/python -m Testing.benchmarks.click_curves $(MEASURE)
 	$(VENV)/bin/python -m Testing.benchmarks.coordinates --model body-ct --data "$(DATA)/ct_hn_openkbp" --split test $(if $(CASES),--cases $(CASES)) \
@@ -53,7 +54,8 @@ TRAINED := head-neck-ct abdomen-ct abdomen-mr click body-ct
 KIND_click := click
 KIND_body-ct := body
 train-head-neck-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp"
-train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz
+train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz \
+  --mr "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?' --encoder Resources/Models/head-neck-ct.safetensors
 LISTED_abdomen-ct := yes
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \

@@ -20,6 +20,7 @@ from .files import atomic
 from .foreign_file import is_foreign, read_foreign
 from .networks import build
 from .organs import ORGANS
+from .packing import packed, unpacked
 from .preprocess import Preprocessing
 
 FORMAT = 1
@@ -67,9 +68,9 @@ def label_ids(organs: Sequence[str]) -> tuple[int, ...]:
     return tuple(ORGANS[name].id if name in ORGANS else FIRST_OWN_ID + own.index(name) for name in organs)
 
 
-def save_model(model: Model, path: str | Path, *, half: bool = False) -> str:
-    """Write the model to `path` (.safetensors) and return its hash; `half` stores the weights as float16."""
-    tensors = {name: _stored(tensor, half) for name, tensor in model.network.state_dict().items()}
+def save_model(model: Model, path: str | Path, *, bits: int = 32) -> str:
+    """Write the model to `path` (.safetensors) and return its hash; bits: in how many a weight is stored, see `packing`."""
+    tensors = packed(model.network.state_dict(), bits)
     described = {"format": FORMAT, "architecture": dict(model.architecture), "preprocessing": model.preprocessing.to_dict(),
                  "organs": list(model.organs), "window": list(model.window), "card": dict(model.card)}
     described["sha256"] = _digest(described, tensors)
@@ -110,7 +111,7 @@ def load_model_file(path: str | Path) -> Model:
         raise BadInput(f"{path} is damaged: its content does not have the hash that it states ({claimed[:12]}...); fetch or train it again")
     try:
         network = build(described["architecture"])
-        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        network.load_state_dict(unpacked(tensors))
         model = Model(network.eval(), described["architecture"], Preprocessing.from_dict(described["preprocessing"]),
                       tuple(described["organs"]), tuple(described["window"]), described["card"], claimed)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -118,11 +119,6 @@ def load_model_file(path: str | Path) -> Model:
     if (given := described["architecture"].get("organs", 0)) != len(model.organs):
         raise BadInput(f"{path} names {len(model.organs)} organs, its network has {given}; train it again")
     return model
-
-
-def _stored(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() else tensor
 
 
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -110,9 +110,10 @@ ABDOMEN_CT = HeadRecipe(
     budget=Budget(steps=6000, batch=2, learning_rate=1.2e-3, validate_every=500),
     made=Made("abdomens", count=240, patches=5, among=6, check=6, empty_is_undrawn=False, recoloured=2),
     augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False, filters=.25),
-    card={"data": "CT synthesised from two label maps of TotalSegmentator's data set, and one real slab of 40 mm with labels made by a model",
-          "data_licence": "TotalSegmentator's label maps: CC BY 4.0; the slab: Apache-2.0 (its repository)",
-          "licence": "Apache-2.0",
+    card={"data": "CT synthesised from two label maps of TotalSegmentator's data set; CHAOS T2 SPIR MR (12 cases, numbers below 30; liver, kidneys and "
+                  "spleen drawn by hand) shown as CT; one real slab of 40 mm with labels made by a model; the encoder begins with head-neck-ct's",
+          "data_licence": "TotalSegmentator's label maps: CC BY 4.0; CHAOS: CC BY-SA 4.0; the slab: Apache-2.0 (its repository); OpenKBP: MIT",
+          "licence": "CC BY-SA 4.0",
           "for": "abdominal CT at about 3 mm, with or without contrast: a start that a person corrects",
           "not_for": "clinical decisions; organs after surgery; large tumours; children; other body parts",
           "smallest_piece": .1,

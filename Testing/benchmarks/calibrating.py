@@ -75,7 +75,7 @@ def main() -> None:
         cool(model.network.head, best)
         model.card["training"] = {**training, "temperature": best}
         model.card[RANGES] = ranges.to_dict()
-        save_model(model, args.out, half=True)
+        save_model(model, args.out, bits=16)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write what was measured into a model's card, and the model into a file of half-precision weights that can be shipped.
+"""Write what was measured into a model's card, and the model into a file of half-precision or eight-bit weights that can be shipped.
 
     python -m Testing.benchmarks.card runs/head-neck-ct/head-neck-ct.safetensors --trained-here -o Resources/Models/head-neck-ct.safetensors
     python -m Testing.benchmarks.evaluate_models -o evaluation      # and robustness, click_curves: see `make evaluate`
@@ -17,16 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping
 
+from safetensors import safe_open
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import Model, load_model_file, save_model
+from DiffSegCore.packing import packed, unpacked
 from Testing.benchmarks.bundled import ending
 from Testing.benchmarks.measure import machine
 from Testing.benchmarks.records import fingerprint
 
 FIGURES = ("organ", "n", "mean", "sd", "median", "worst")
-ENTRIES = {"evaluation.json": "measured", "robustness.json": "robustness", "clicks.json": "click_curves", "coordinates.json": "coordinates"}
+ENTRIES = {"evaluation.json": "measured", "synthesised.json": "synthesised", "robustness.json": "robustness", "clicks.json": "click_curves", "coordinates.json": "coordinates"}
 
 
 def measured(results: Path) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def measured(results: Path) -> dict[str, Any]:
 
 
 def recorded(folder: Path, model: Model, keep_sets: bool = False) -> dict[str, Any]:
-    """Card entries from what evaluate_models, robustness, click_curves and coordinates left in a folder. BadInput for those of another model.
+    """Card entries from what evaluate_models, synthesised, robustness, click_curves and coordinates left in a folder. BadInput for those of another model.
 
     keep_sets: click curves of sets that were not measured anew stay as the card has them.
     """
@@ -63,11 +66,17 @@ def from_recipe(card: Mapping[str, Any]) -> dict[str, Any]:
     return {} if recipe is None else {key: value for key, value in {"recipe": recipe.name, **recipe.card}.items() if key not in card}
 
 
-def as_shipped(model: Model) -> Model:
-    """With weights that have been through half precision, as the file will hold them."""
+def as_shipped(model: Model, bits: int) -> Model:
+    """With the weights that its file will give back."""
     network = copy.deepcopy(model.network)
-    network.load_state_dict({name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()})
+    network.load_state_dict(unpacked(packed(network.state_dict(), bits)))
     return replace(model, network=network)
+
+
+def bits_of(path: Path) -> int:
+    """In how many bits a model file that was shipped, or will be, holds its weights."""
+    with safe_open(path, framework="pt") as file:
+        return 8 if any(file.get_slice(name).get_dtype() == "I8" for name in file.keys()) else 16
 
 
 def written_card(model: Model, args: argparse.Namespace) -> dict[str, Any]:
@@ -99,10 +108,13 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, metavar="FILE")
     parser.add_argument("--trained-here", action="store_true", help="name this machine as the one of the training")
     parser.add_argument("--note", help="how the training differed from its recipe")
+    parser.add_argument("--bits", type=int, choices=(16, 8), help="in which weights are stored (default: as the file has them, at most 16)")
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
-    model = as_shipped(load_model_file(args.model))
-    print(save_model(replace(model, card=written_card(model, args)), args.out, half=True))
+    model = load_model_file(args.model)
+    bits = args.bits or bits_of(args.model)
+    model = as_shipped(model, bits)
+    print(save_model(replace(model, card=written_card(model, args)), args.out, bits=bits))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def card_text(name: str, described: Mapping[str, Any]) -> str:
     parts = [f"## {name}", card.get("title", ""), "\n".join(about)]
     if "measured" in card:
         parts += ["### On cases it never saw", evaluation_table.markdown(card["measured"])]
+    if "synthesised" in card:
+        parts += ["### On images that were made up", evaluation_table.markdown(card["synthesised"])]
     if "baseline" in card:
         parts += [f"### {card['baseline']['network']}, trained on the same cases", evaluation_table.markdown(card["baseline"])]
     if "robustness" in card:

@@ -18,7 +18,7 @@ FLOORS = (
      "prompts", "marks", "prompt_maps", "geodesic", "seeding", "decision", "crops", "draft", "zoom", "volume_ranges"},
     {"data", "diffusion"},
     {"networks"},
-    {"foreign_file", "model", "registry", "catalogue", "downloading", "installing", "refiner_card"},
+    {"foreign_file", "packing", "model", "registry", "catalogue", "downloading", "installing", "refiner_card"},
     {"refining", "refined_labels", "click_refining"},
     {"segmenter"},
     {"coordinates", "alignment", "features"},

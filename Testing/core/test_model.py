@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import Model, describe_model, load_model_file, save_model
 from DiffSegCore.networks import build
+from DiffSegCore.packing import packed, unpacked
 from DiffSegCore.preprocess import Preprocessing
 
 ARCHITECTURE = {"kind": "organs", "organs": 2, "encoder": {"widths": [8, 16]}}
@@ -41,11 +42,28 @@ def test_a_model_comes_back_as_it_was(model, path):
     assert (again.preprocessing, again.organs, again.window, again.card) == (model.preprocessing, model.organs, model.window, model.card)
 
 
-def test_half_precision_halves_the_file_and_hardly_changes_the_result(model, path, tmp_path):
-    save_model(model, tmp_path / "half.safetensors", half=True)
+@pytest.mark.parametrize("bits, share, off", [(16, .6, 2e-2), (8, .45, .1)])
+def test_fewer_bits_make_a_smaller_file_and_hardly_change_the_result(model, path, tmp_path, bits, share, off):
+    save_model(model, tmp_path / "small.safetensors", bits=bits)
     image = torch.randn(1, 1, 8, 8, 8)
-    assert (tmp_path / "half.safetensors").stat().st_size < .6 * path.stat().st_size
-    torch.testing.assert_close(load_model_file(tmp_path / "half.safetensors").network(image), model.network(image), rtol=0, atol=2e-2)
+    assert (tmp_path / "small.safetensors").stat().st_size < share * path.stat().st_size
+    torch.testing.assert_close(load_model_file(tmp_path / "small.safetensors").network(image), model.network(image), rtol=0, atol=off)
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8])
+def test_a_file_that_is_read_and_written_again_has_the_same_weights_bit_for_bit(model, tmp_path, bits):
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    save_model(model, once, bits=bits)
+    save_model(load_model_file(once), twice, bits=bits)
+    first, second = load_file(once), load_file(twice)
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_eight_bits_are_of_each_row_its_own():
+    """A row of small weights beside one of large ones keeps its digits; nothing stays nothing."""
+    rows = torch.stack([torch.linspace(-1, 1, 54), torch.linspace(-1e-4, 1e-4, 54), torch.zeros(54)]).reshape(3, 2, 3, 3, 3)
+    again = unpacked(packed({"w": rows}, 8))["w"]
+    assert ((again - rows).abs().flatten(1).amax(1) <= rows.abs().flatten(1).amax(1) / 250).all()
 
 
 def test_ids_are_the_tables_and_own_names_get_ids_above_it(model):
