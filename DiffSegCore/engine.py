@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from . import __version__
+from .choosing import fitting_model
 from .click_refining import click_refiner
 from .confidence import OrganFound, organs_found
 from .errors import BadInput
@@ -92,14 +93,18 @@ class Engine:
         return {"key": key}, {}
 
     def on_segment(self, progress: Progress, model: str | None = None, device: str = "auto", refine: bool = True) -> Answer:
-        """organs, warnings, seconds and the array labels. names, grid, ranges and the array logits are what `labels` restores it from."""
+        """organs, warnings, seconds, model (its name and title, chosen by the image where None is given) and the array labels. names, grid, ranges and the
+        array logits are what `labels` restores it from.
+        """
         desk = self._needed()
-        prediction = self._segmenter_of(model or DEFAULT, device, refine, progress).segment(desk.volume, progress=part(progress, .05, .95))
+        chosen = model or fitting_model(desk.volume, device, part(progress, 0, .05))
+        segmenter = self._segmenter_of(chosen, device, refine, progress)
+        prediction = segmenter.segment(desk.volume, progress=part(progress, .05, .95))
         kept = _halved(prediction)
         found = organs_found(kept or prediction)
         self._lay(replace(desk, labels=prediction.labels, prediction=kept, found=found), part(progress, .95, 1))
         result = {"organs": [plain_organ(each) for each in found], "warnings": list(prediction.warnings), "seconds": prediction.seconds,
-                  "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry),
+                  "model": {"name": chosen, "title": segmenter.model.card.get("title", chosen)}, "names": plain_names(prediction.labels.names), "grid": plain_grid(prediction.geometry),
                   "ranges": prediction.ranges and prediction.ranges.to_dict()}
         return result, {"labels": prediction.labels.ids, **({"logits": kept.logits.numpy()} if kept else {})}
 

@@ -13,6 +13,7 @@ from .ModelFiles import ModelFile
 from .Parameters import MODULE, Parameters
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+AUTOMATIC = "automatic"  # in place of a model's name: the worker takes the one that finds most in the image
 
 
 class InputsPanel:
@@ -52,6 +53,8 @@ class InputsPanel:
         for selector, models in ((self.ui.modelSelector, segmenting), (self.ui.clickModelSelector, clicking)):
             before = selector.currentData
             selector.clear()
+            if selector is self.ui.modelSelector and len(models) > 1:
+                selector.addItem(_("Automatic, by what the image shows"), AUTOMATIC)
             for model in models:
                 selector.addItem(model.title, model.name)
             if not models:
@@ -105,11 +108,11 @@ class InputsPanel:
         self._onInputs()
 
     def _suitModel(self) -> None:
-        """Where the model learnt from another kind of image than the volume is, take the first that learnt from its kind."""
+        """Where the model that was chosen learnt from another kind of image than the volume is, and others did not, let the image choose."""
         modality = modalityOf(self.volume) if self.volume and not self._restoring else ""
         suiting = [name for name, learntFrom in self._modalities.items() if learntFrom == modality != ""]
-        if suiting and self.ui.modelSelector.currentData not in suiting:
-            self.ui.modelSelector.setCurrentIndex(self.ui.modelSelector.findData(suiting[0]))
+        if suiting and self.ui.modelSelector.currentData not in (*suiting, AUTOMATIC):
+            self.ui.modelSelector.setCurrentIndex(self.ui.modelSelector.findData(AUTOMATIC))
 
     def _onChoice(self, _index: int) -> None:
         self._remember()
@@ -135,13 +138,22 @@ class InputsPanel:
         if self.volume is None:
             level, text = "gray", _("Load a volume first: drag DICOM files or an image into the window.")
         else:
-            level, text = self._logic.inputCheck(self.volume, self._modalities.get(self.ui.modelSelector.currentData, ""))
+            level, text = self._logic.inputCheck(self.volume, self._learntFrom)
         self.ui.checkDot.setPixmap(Icons.dot(level))
         self.ui.checkLabel.text = text
         self.refresh()
 
+    @property
+    def _learntFrom(self) -> str:
+        """The modality that the chosen model learnt from; of several that may be chosen, the volume's, if it is among theirs."""
+        if self.ui.modelSelector.currentData != AUTOMATIC:
+            return self._modalities.get(self.ui.modelSelector.currentData, "")
+        own = modalityOf(self.volume)
+        return own if own in self._modalities.values() else next(iter(self._modalities.values()))
+
     def _onSegment(self, _checked: bool) -> None:
-        model, device = self.ui.modelSelector.currentData, self.ui.deviceSelector.currentData
+        chosen, device = self.ui.modelSelector.currentData, self.ui.deviceSelector.currentData
+        model = None if chosen == AUTOMATIC else chosen
         self._work.run(lambda *calls: self._logic.segment(self.volume, self.segmentation, model, device, *calls), self._onDone)
 
     def _onDone(self, segmentation: Any) -> None:

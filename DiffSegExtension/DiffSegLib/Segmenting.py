@@ -44,7 +44,8 @@ def segmenting(ask: Callable[..., Any], scene: Any, volumeNode: Any, segmentatio
     SceneBridge.prepare(node, volumeNode)
     theirs = [row.segmentId for row in OrganList().rows(node, {}) if row.checked or row.corrected]  # somebody's work, not ours to replace
     labelIds = SceneBridge.importLabels(node, volumeNode, arrays["labels"], [organOf(organ) for organ in answer["organs"]], theirs)
-    return Segmented(node, frame, arrays["labels"], labelIds, tuple(answer.get("warnings", ())), before)
+    chosen = () if model else (f"{answer['model']['title']}: chosen by what the image shows.",)
+    return Segmented(node, frame, arrays["labels"], labelIds, (*chosen, *answer.get("warnings", ())), before)
 
 
 def sendVolume(ask: Callable[..., Any], frame: VolumeFrame, ids: np.ndarray | None = None, names: Mapping[int, str] | None = None) -> Any:

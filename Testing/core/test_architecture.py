@@ -21,7 +21,7 @@ FLOORS = (
     {"foreign_file", "packing", "model", "registry", "catalogue", "downloading", "installing", "refiner_card"},
     {"refining", "refined_labels", "click_refining"},
     {"segmenter"},
-    {"coordinates", "alignment", "features"},
+    {"coordinates", "alignment", "features", "choosing"},
     {"foreign"},
     {"segmentors"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "pictures_clicks", "export", "training",

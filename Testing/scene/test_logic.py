@@ -89,7 +89,7 @@ def test_segment_gives_organs_with_names_colours_and_the_least_certain_first(log
     assert rows[0].confidence == pytest.approx(0.5) and rows[0].range == (0.0, 9.0) and rows[0].rangeRate == 0.9 and not rows[0].checked
     assert rows[1].ml == pytest.approx((image == 1).sum() * 0.7 * 0.8 * 2.5 / 1000)
     assert "Brainstem" in SceneBridge.tagOf(node, brainstem, "TerminologyEntry") or "Brain stem" in SceneBridge.tagOf(node, brainstem, "TerminologyEntry")
-    assert logic.warnings == ("It is a toy.",)
+    assert logic.warnings == ("Toys in cubes: chosen by what the image shows.", "It is a toy.")
 
 
 def test_progress_is_told_and_done_is_called_once(logic, volume):

@@ -39,7 +39,8 @@ class ToyEngine:
         self.trail, self.done, self.undone = [], [], []
         organs = [{**organ, "ml": self._ml(self.now == organ["id"]), "low_ml": 0.0, "high_ml": 9.0, "range_rate": 0.9, "confidence": 1 - 0.1 * organ["id"]} for organ in ORGANS]
         self.names = {str(organ["id"]): organ["name"] for organ in ORGANS}
-        return {"organs": organs, "warnings": ["It is a toy."], "seconds": 0.0, "names": self.names}, {"labels": self.now}
+        return {"organs": organs, "warnings": ["It is a toy."], "seconds": 0.0, "names": self.names,
+                "model": {"name": model or "toy", "title": "Toys in cubes"}}, {"labels": self.now}
 
     def labels(self, progress, labels, names=None):
         self.names = dict(names or {})

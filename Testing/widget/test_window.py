@@ -71,7 +71,7 @@ def test_a_volume_that_is_loaded_while_the_module_is_open_is_taken_if_none_was_c
 
 def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, withVolume, logic):
     panel.ui.segmentButton.click()
-    assert logic.calls[-1] == ("segment", "head-neck-ct", "auto")
+    assert logic.calls[-1] == ("segment", None, "auto"), "the image chooses the model where nobody does"
     logic.task.progress(0.5, "Organs")
     assert panel.ui.progressBar.value == 500 and panel.ui.stageLabel.text == "Organs"
     assert not panel.ui.segmentButton.enabled
@@ -82,13 +82,26 @@ def test_segmenting_shows_stages_and_a_cancel_button_and_then_the_organs(panel, 
     assert panel.ui.progressRow.isHidden()
 
 
-def test_a_volume_of_another_modality_gets_a_model_that_learnt_from_it(panel, addVolume):
+def test_a_model_that_was_chosen_gives_way_where_a_volume_is_of_a_modality_that_others_learnt_from(panel, addVolume, logic):
     ct, mr, unknown = (addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), name, name) for name in ("CT", "MR", ""))
+    panel.ui.modelSelector.setCurrentIndex(panel.ui.modelSelector.findData("head-neck-ct"))
     chosen = []
-    for volume in (mr, unknown, ct, unknown):
+    for volume in (ct, unknown, mr, unknown, ct):
         panel.ui.volumeSelector.setCurrentNode(volume)
         chosen.append(panel.ui.modelSelector.currentData)
-    assert chosen == ["abdomen-mr", "abdomen-mr", "head-neck-ct", "head-neck-ct"]
+    assert chosen == ["head-neck-ct", "head-neck-ct", "automatic", "automatic", "automatic"]
+    panel.ui.segmentButton.click()
+    assert logic.calls[-1] == ("segment", None, "auto")
+
+
+def test_where_the_image_chooses_it_is_checked_against_what_models_of_its_own_modality_learnt_from(panel, addVolume, logic, monkeypatch):
+    monkeypatch.setattr(logic, "inputCheck", lambda volume, learntFrom: ("green", learntFrom))
+    told = []
+    for name in ("MR", "CT", "PT"):
+        panel.ui.volumeSelector.setCurrentNode(addVolume(np.zeros((4, 5, 6), np.int16), np.eye(4), name, name))
+        told.append(panel.ui.checkLabel.text)
+    assert panel.ui.modelSelector.currentData == "automatic"
+    assert told == ["MR", "CT", "CT"], "nothing learnt from PT, which the check then says"
 
 
 def test_a_model_chosen_against_the_modality_stays_chosen_for_that_volume(panel, withVolume):

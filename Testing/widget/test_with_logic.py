@@ -160,7 +160,7 @@ def test_the_registered_module_opens_the_same_window(window, frame, scene, monke
     widget = DiffSeg.DiffSegWidget(frame)
     widget.setup()
     widget.enter()
-    assert widget.panel.ui.modelSelector.currentData == "head-neck-ct"
+    assert widget.panel.ui.modelSelector.currentData == "automatic"
     widget.exit()
     widget.cleanup()
     python, environment = WorkerPython.command()
