@@ -54,9 +54,12 @@ TRAINED := head-neck-ct abdomen-ct abdomen-mr click body-ct
 KIND_click := click
 KIND_body-ct := body
 train-head-neck-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp"
-train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz \
-  --mr "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?' --encoder Resources/Models/head-neck-ct.safetensors
-LISTED_abdomen-ct := yes
+# abdomen-ct learns twice: from what is labelled, then also from an unlabelled scan, as the first network labels it.
+ABDOMENS = --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --mr "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
+FIRST = $(RUNS)/abdomen-ct/first
+train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" $(ABDOMENS) --start "$(FIRST)/abdomen-ct.safetensors" --steps 3200
+train-abdomen-ct: $(FIRST)/abdomen-ct.safetensors
+LISTED_abdomen-ct = --teacher "$(FIRST)/abdomen-ct.safetensors"
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
   --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example --last
@@ -65,10 +68,15 @@ train-body-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp" --unlabelled $(foreach s
 RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt $(RUNS)/$*/sides/last.ckpt),--resume)
 
 $(TRAINED:%=train-%): train-%: $(VENV)/.installed-train
-	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data")
+	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data" $(LISTED_$*))
 	$(VENV)/bin/diffseg train $(or $(KIND_$*),head) --recipe $* $(SOURCES) -o "$(RUNS)/$*" $(RESUMED) $(TRAIN_OPTIONS)
 	mkdir -p "$(RUNS)/$*/shipped"
 	$(VENV)/bin/python -m Testing.benchmarks.card "$(RUNS)/$*/$*.safetensors" --trained-here -o "$(RUNS)/$*/shipped/$*.safetensors"
+
+$(FIRST)/abdomen-ct.safetensors: | $(VENV)/.installed-train
+	$(VENV)/bin/python -m Testing.benchmarks.training_lists abdomen-ct --data "$(DATA)" -o "$(FIRST)/data"
+	$(VENV)/bin/diffseg train head --recipe abdomen-ct --data "$(FIRST)/data" $(ABDOMENS) --encoder Resources/Models/head-neck-ct.safetensors \
+	  -o "$(FIRST)" $(if $(wildcard $(FIRST)/last.ckpt),--resume) $(TRAIN_OPTIONS)
 
 train-%:
 	@echo "There is no training of a model called $*; there are: $(TRAINED:%=train-%)." >&2; exit 2

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Mapping, Sequence
 
 import torch
 
 from ..errors import BadInput
+from ..model import Model, load_model_file
 from ..networks import DiffusionEncoder, OrganNetwork, Refiner
 from ..networks.denoiser import CLEAN
 from ..networks.settling import settle
@@ -20,6 +22,14 @@ def taught(file: Path, recipe: HeadRecipe) -> Source:
         raise BadInput(f"{file} holds an encoder of one channel in three dimensions, of widths {source.widths}; the recipe {recipe.name!r} trains one "
                        f"of {recipe.image_channels} channel(s), windows {recipe.window} and widths {tuple(recipe.widths)}")
     return source
+
+
+def same_network(file: Path, recipe: HeadRecipe, organs: Sequence[str], architecture: Mapping[str, Any]) -> Model:
+    """A model to go on from; BadInput where it names other organs, sees another grid or has another form than is to be trained."""
+    model = load_model_file(file)
+    if (model.organs, model.preprocessing, dict(model.architecture)) != (tuple(organs), recipe.preprocessing, dict(architecture)):
+        raise BadInput(f"{file} is no model of the recipe {recipe.name!r}: its organs, its grid or its network differ; begin with --encoder, or with nothing")
+    return model
 
 
 def begin_with(network: OrganNetwork, source: Source) -> None:

@@ -21,11 +21,11 @@ from ..organs import ORGANS
 from ..progress import Progress, part, silent
 from ..volume_ranges import CARD as RANGES
 from ..windows import by_planes
-from .beginning import begin_with, taught
+from .beginning import begin_with, same_network, taught
 from .calibrating import cool, fitted_ranges, fitted_temperature
 from .loop import Task, Trained, train
 from .losses import organ_loss
-from .made import made_cases, recoloured_cases
+from .made import made_cases, recoloured_cases, rephased_cases
 from .probe_reading import Source
 from .recipes import HeadRecipe
 
@@ -34,32 +34,37 @@ if TYPE_CHECKING:
 
 
 def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, leave_out: Sequence[str] = (), label_maps: Sequence[Path] = (),
-               mr: Sequence[Path] = (), encoder: Path | None = None, resume: bool = False, progress: Progress = silent) -> Path:
+               mr: Sequence[Path] = (), encoder: Path | None = None, start_from: Path | None = None, resume: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe` on the data set in `data`; writes out/<recipe>.safetensors beside checkpoints and logs, and returns its path.
 
     leave_out: patterns of the names of cases that stay unseen, for tests; label_maps: what made cases are imagined from, with the
-    data set's label values; mr: data sets of labelled MR that the recipe shows as CT; encoder: a model whose encoder training begins with, instead of at random.
+    data set's label values; mr: data sets of labelled MR that the recipe shows as CT; encoder: a model whose encoder training begins with, instead of at random;
+    start_from: a model of this recipe whose whole network it begins with.
     """
     start = None if encoder is None else taught(encoder, recipe)
     out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(data, label_file=recipe.label_file)
     organs = recipe.organs or tuple(dict.fromkeys(dataset.labels.values()))
+    before = None if start_from is None else same_network(start_from, recipe, organs, described(recipe, organs))
     learn, check = labelled_split(dataset, data, leave_out, checked=not (recipe.made and recipe.made.check))
     ready = part(progress, 0, .05)
     with fabric.rank_zero_first():  # the others find the cache filled
         cases = cached_cases(learn + check, dataset.labels, organs, recipe.preprocessing, out / "cache", ready,
                              several=recipe.image_channels > 1, whole=recipe.whole)
         made, held = made_cases(recipe, organs, out / "cache", label_maps, dataset.labels, part(progress, .05, .08))
-        shown = recoloured_cases(recipe, organs, mr, out / "cache", leave_out, part(progress, .08, .1))
+        shown = recoloured_cases(recipe, organs, mr, out / "cache", leave_out, part(progress, .08, .09))
+        phases = rephased_cases(recipe, organs, learn, dataset.labels, out / "cache", part(progress, .09, .1))
     check_channels(recipe, cases[0])
     real, checked = cases[:len(learn)], cases[len(learn):] + held
-    trained = learn_head(recipe, organs, real, checked, out, fabric, made=made, shown=shown, start=start, resume=resume, progress=part(progress, .1, 1))
+    trained = learn_head(recipe, organs, real + phases, checked, out, fabric, made=made, shown=shown, start=start, before=before, resume=resume,
+                         progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
     card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
             **_ranges(trained.network, recipe, cases[len(learn):], organs, fabric.device),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], **({"made": [len(made), len(shown)]} if shown else {}), "validation_dice": round(trained.score, 4), "temperature": temperature,
-                         **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {})}}
+                         **({"left_out": list(leave_out)} if leave_out else {}), **({"encoder": start.about} if start else {}),
+                         **({"start": before.sha256} if before else {})}}
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         save_model(Model(trained.network.cpu(), described(recipe, organs), recipe.preprocessing, organs, recipe.window, card), path)
@@ -82,13 +87,16 @@ def described(recipe: HeadRecipe, organs: Sequence[str]) -> dict[str, Any]:
 
 
 def learn_head(recipe: HeadRecipe, organs: Sequence[str], learn: Sequence[GridCase], check: Sequence[GridCase], out: Path, fabric: Fabric, *,
-               made: Sequence[GridCase] = (), shown: Sequence[GridCase] = (), start: Source | None = None, resume: bool = False, progress: Progress = silent) -> Trained:
+               made: Sequence[GridCase] = (), shown: Sequence[GridCase] = (), start: Source | None = None,
+               before: Model | None = None, resume: bool = False, progress: Progress = silent) -> Trained:
     """Train on the cases `learn`, `made` and `shown` (MR as CT), from the encoder `start` if there is one; keep what scores best on `check`; checkpoints go to `out`."""
     torch.manual_seed(recipe.seed)
     flat = recipe.window[0] == 1
     network = build(described(recipe, organs)).to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
     if start:
         begin_with(network, start)
+    if before:
+        network.load_state_dict(before.network.state_dict())
     task = Task(_batches(recipe, learn, made, shown, organs), _loss, lambda candidate: validation_dice(candidate, check, recipe.window, fabric.device))
     return train(fabric, network, task, recipe.budget, out, resume=resume, progress=progress)
 

@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
-from ..data.abdomen import Body, abdomen, recoloured
+from ..data.abdomen import Body, abdomen, recoloured, rephased
 from ..data.cache import GridCase, grid_case, kept_case
 from ..data.cases import Case, kept_in, read_dataset
 from ..data.phantom import phantom
@@ -89,4 +89,19 @@ def recoloured_cases(recipe: HeadRecipe, organs: Sequence[str], mr: Sequence[Pat
         progress(seed / len(wanted), f"showing MR as CT, {seed + 1} of {len(wanted)}")
         told = [str(case.image), case.label.stat().st_mtime_ns, sorted(ids.items()), list(organs), recipe.preprocessing.to_dict(), seed, GENERATOR]
         found.append(kept_case(f"recoloured-{seed}", told, made, cache))
+    return found
+
+
+def rephased_cases(recipe: HeadRecipe, organs: Sequence[str], cases: Sequence[Case], ids: Mapping[int, str], cache: Path, progress: Progress = silent) -> list[GridCase]:
+    """Every real case in so many other phases of contrast as the recipe says; `ids` names their label values. Kept on disk, as abdomens are."""
+    count, found = recipe.made.rephased if recipe.made else 0, []
+    for number, case in enumerate(case for case in cases for _ in range(count)):
+        def made(number: int = number, case: Case = case) -> GridCase:
+            labels = read_truth(case.label)
+            named = LabelMap(labels.ids, labels.geometry, dict(ids))
+            return grid_case(f"rephased-{number}", rephased(number, read_image(case.image), named), named, organs, recipe.preprocessing, ids)
+
+        progress(number / (count * len(cases)), f"other phases of contrast, {number + 1} of {count * len(cases)}")
+        told = [str(case.image), case.label.stat().st_mtime_ns, sorted(ids.items()), list(organs), recipe.preprocessing.to_dict(), number, GENERATOR]
+        found.append(kept_case(f"rephased-{number}", told, made, cache))
     return found

@@ -22,7 +22,7 @@ class Made:
 
     source: phantoms, or abdomens imagined from label maps; of each `among` patches `patches` are of made cases;
     empty_is_undrawn: as of the recipe, for made cases. recoloured: of each `among` patches so many are of labelled MR shown as CT, where there is any
-    (otherwise they are imagined ones), each person in `guises` guises.
+    (otherwise they are imagined ones), each person in `guises` guises. rephased: in how many other contrast phases every real case is shown, too.
     """
 
     source: str
@@ -33,6 +33,7 @@ class Made:
     empty_is_undrawn: bool = True
     recoloured: int = 0
     guises: int = 6
+    rephased: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ ABDOMEN_CT = HeadRecipe(
     organs=ABDOMEN,
     window=(48, 64, 80),
     budget=Budget(steps=6000, batch=2, learning_rate=1.2e-3, validate_every=500),
-    made=Made("abdomens", count=240, patches=5, among=6, check=6, empty_is_undrawn=False, recoloured=2),
+    made=Made("abdomens", count=240, patches=4, among=6, check=6, empty_is_undrawn=False, recoloured=2, rephased=11),
     augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False, filters=.25),
     card={"data": "CT synthesised from two label maps of TotalSegmentator's data set; CHAOS T2 SPIR MR (12 cases, numbers below 30; liver, kidneys and "
                   "spleen drawn by hand) shown as CT; one real slab of 40 mm with labels made by a model; the encoder begins with head-neck-ct's",
@@ -116,7 +117,7 @@ ABDOMEN_CT = HeadRecipe(
           "licence": "CC BY-SA 4.0",
           "for": "abdominal CT at about 3 mm, with or without contrast: a start that a person corrects",
           "not_for": "clinical decisions; organs after surgery; large tumours; children; other body parts",
-          "smallest_piece": .1,
+          "smallest_piece": .3,
           "field_of_view_mm": [[35, 200, 250], [700, 500, 550]]},
 )
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from abdomen_toys import MR_NAMES, NAMES, a_label_map, an_abdominal_mr
 
-from DiffSegCore.data.abdomen import Body, abdomen, recoloured, shapes, tissues
+from DiffSegCore.data.abdomen import Body, abdomen, recoloured, rephased, shapes, tissues
 from DiffSegCore.data.abdomen.tissues import PHASES, Tissues, tissue_of
 from DiffSegCore.errors import BadInput
 
@@ -122,3 +122,21 @@ def test_dark_places_of_an_mr_become_fat_and_less_dark_ones_muscle():
     inner = (slice(None), slice(14, 22), slice(18, 30))
     rest, bright = labels.ids[inner] == 0, mr.array[inner]
     assert np.median(scan[inner][rest & (bright > 9) & (bright < 13)]) < -50 < 20 < np.median(scan[inner][rest & (bright > 39) & (bright < 43)]) < 110
+
+
+def test_a_ct_in_another_phase_has_organs_of_other_hu_and_everything_else_as_it_was(scans):
+    volume, labels = scans[0]
+    others = [rephased(seed, volume, labels) for seed in range(8)]
+    assert all(other.array.dtype == np.int16 and other.geometry.same_grid(volume.geometry) and other.modality == "CT" for other in others)
+    np.testing.assert_array_equal(others[0].array, rephased(0, volume, labels).array)
+    aorta = next(value for value, name in NAMES.items() if name == "aorta")
+    assert np.ptp([np.median(other.array[labels.ids == aorta]) for other in others]) > 80
+    plain = (labels.ids == 0) & (abs(volume.array) < 150)
+    assert all(abs(np.median(other.array[plain].astype(float) - volume.array[plain])) < 15 for other in others)
+
+
+def test_an_organ_keeps_its_texture_in_another_phase(scans):
+    volume, labels = scans[0]
+    liver = labels.ids == 1
+    other = rephased(3, volume, labels).array
+    assert np.corrcoef(other[liver], volume.array[liver])[0, 1] > .4

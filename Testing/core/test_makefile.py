@@ -43,7 +43,9 @@ def test_data_without_names_is_listed_with_them_first(shared_data, tmp_path, mon
     from benchmarks import bundled, training_lists
 
     said = make("-n", "train-abdomen-ct", "RUNS=elsewhere").stdout
-    assert said.index("training_lists abdomen-ct") < said.index('--data "elsewhere/abdomen-ct/data" --label-maps')
+    steps = ("training_lists abdomen-ct", '--data "elsewhere/abdomen-ct/first/data" --label-maps', '--teacher "elsewhere/abdomen-ct/first/abdomen-ct.safetensors"',
+             '--data "elsewhere/abdomen-ct/data" --label-maps', '--start "elsewhere/abdomen-ct/first/abdomen-ct.safetensors"')
+    assert [said.index(step) for step in steps] == sorted(said.index(step) for step in steps)
     monkeypatch.setattr("sys.argv", ["", "abdomen-ct", "--data", str(shared_data), "-o", str(tmp_path)])
     assert bundled.ending(training_lists.main) == 0
     found = read_dataset(tmp_path)
@@ -72,3 +74,14 @@ def test_every_table_is_printed_anew_from_the_data():
 def test_what_was_measured_goes_into_cards_catalogue_and_document():
     said = make("-n", "cards").stdout
     assert '--records "evaluation/' in said and "Testing.benchmarks.catalogue" in said and "docs/Models.md" in said
+
+
+def test_an_image_of_a_window_becomes_hu_again_and_what_was_cut_off_below_becomes_air():
+    import numpy as np
+
+    from benchmarks.training_lists import Window, in_hu
+    from DiffSegCore.geometry import Geometry
+    from DiffSegCore.volume import Volume
+
+    grey = Volume(np.array([[[0, 1, 102, 255]]], np.uint8), Geometry((1, 1, 4), np.eye(4)))
+    assert in_hu(grey, Window("scan.nii.gz", -160., 240.)).array.ravel().tolist() == [-1000, -158, 0, 240]

@@ -210,6 +210,14 @@ def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, 
     words += ["--label-maps", str(tmp_path / "body.nii.gz"), "--mr", str(tmp_path / "mr"), "--leave-out", "1"]
     told = load_model_file(command.run(parser.parse_args(words))[0]).card["training"]
     assert told["made"] == [2, small.made.guises] and told["left_out"] == ["1"], "one MR is left out, the other seen in every guise"
+    assert len(list((tmp_path / "out" / "cache").glob("rephased-*.npz"))) == small.made.rephased
+    last = tmp_path / "out" / "abdomen-ct.safetensors"
+    sha = load_model_file(last).sha256
+    again = load_model_file(command.run(parser.parse_args([*words, "--start", str(last)]))[0])
+    assert again.card["training"]["start"] == sha
+    monkeypatch.setitem(RECIPES, "abdomen-ct", replace(small, widths=(8, 24)))
+    with pytest.raises(BadInput, match="abdomen-ct.safetensors is no model of the recipe"):
+        command.run(parser.parse_args([*words, "--start", str(last)]))
 
 
 def test_right_and_left_organs_become_each_other_in_a_mirror():

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from .bodies import Body
-from .recolouring import recoloured
+from .recolouring import recoloured, rephased
 from .scan import abdomen
 
-__all__ = ["Body", "abdomen", "recoloured"]
+__all__ = ["Body", "abdomen", "recoloured", "rephased"]

@@ -1,4 +1,4 @@
-"""Labelled MR shown as if it were CT: real anatomy and real neighbours for organs that few labelled CTs show.
+"""Labelled MR shown as if it were CT, and labelled CT in another contrast phase: real anatomy and real neighbours for organs that few labelled CTs show.
 
 Every person gets tissues of another phase, and what has no label a curve from MR brightness to HU that is drawn anew: nothing but shapes is the same twice
 (domain randomisation; from MR to CT as in Ouyang et al., IEEE TMI 2023).
@@ -20,6 +20,8 @@ BRIGHT = Preprocessing((1., 1., 1.), ((0., 0.), (100., 1.)), "MR", body_percenti
 SOMETHING = .05  # of the range: darker is air, within a body gas or lung
 LUNG_ML = 80.
 AIR = -1000.
+SOFT_MM = .8  # over which a change of brightness fades: outlines are never exact
+CHANGES = ("liver", "spleen", "cortex", "pancreas", "adrenal_gland", "aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein", "artery", "vein", "heart")
 
 
 def recoloured(seed: int, volume: Volume, labels: LabelMap) -> tuple[Volume, LabelMap]:
@@ -37,6 +39,19 @@ def recoloured(seed: int, volume: Volume, labels: LabelMap) -> tuple[Volume, Lab
     hu = np.where(body, hu, AIR)
     image = noisy(ndimage.gaussian_filter(hu, (0, *[random.uniform(.3, .8)] * 2)), 1, random)
     return Volume(np.clip(np.rint(image), -1024, 3071).astype(np.int16), volume.geometry, "CT"), labels
+
+
+def rephased(seed: int, volume: Volume, labels: LabelMap) -> Volume:
+    """The CT (K, J, I) as it might look in another phase of contrast: every solid organ as bright as the phase's, with the texture that it has. HU int16."""
+    random = np.random.default_rng((seed, 11))
+    tissues, change = Tissues.draw(random), np.zeros(volume.array.shape, np.float32)
+    for value, name in labels.names.items():
+        mask, tissue = labels.ids == value, tissues.hu.get(tissue_of(name))
+        if tissue is not None and tissue_of(name) in CHANGES and mask.any():
+            change[mask] = tissue - np.median(volume.array[mask])
+    sigma = SOFT_MM / np.array(volume.geometry.spacing)
+    image = noisy(volume.array + ndimage.gaussian_filter(change, sigma), 1, random)
+    return Volume(np.clip(np.rint(image), -1024, 3071).astype(np.int16), volume.geometry, "CT")
 
 
 def _brightness(array: np.ndarray) -> np.ndarray:
