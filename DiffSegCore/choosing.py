@@ -19,7 +19,7 @@ from .windows import in_pairs, plan_windows
 
 LOOKS = 3        # windows of each model, one above the other through the body's middle
 SURE = .9        # chance of an organ from which on a voxel counts
-CT_BELOW = -200  # a volume of unknown kind with intensities below holds Hounsfield units
+CT_BELOW = -100  # a volume of unknown kind with intensities below holds Hounsfield units, of fat or air; other volumes are MR
 
 
 def fitting_model(volume: Volume, device: str | torch.device = "auto", progress: Progress = silent) -> str:
@@ -45,8 +45,8 @@ def fitting_model(volume: Volume, device: str | torch.device = "auto", progress:
 
 def candidates(volume: Volume, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of DiffSeg's own organ models for volumes of this kind, of `registry.model_rows`; DEFAULT first, if it is among them."""
-    kind = volume.modality or ("CT" if float(volume.array.min()) < CT_BELOW else "")
-    fit = [row["name"] for row in rows if row.get("kind") == "organs" and row["organs"] and row["modality"] in ((kind,) if kind else ("CT", "MR"))]
+    kind = volume.modality or ("CT" if float(volume.array.min()) < CT_BELOW else "MR")
+    fit = [row["name"] for row in rows if row.get("kind") == "organs" and row["organs"] and row["modality"] == kind]
     return sorted(fit, key=lambda name: name != DEFAULT)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from .geometry import Box
@@ -23,7 +24,7 @@ def concerns(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocess
     plain = kind_concerns(volume, preprocessing)
     if card.get("prepares_itself"):  # another tool's, whose values and grid are its own
         return plain
-    return (*plain, *_content(image, body, preprocessing),
+    return (*plain, *_content(volume, image, body, preprocessing),
             *_field_of_view(image, preprocessing, card))
 
 
@@ -43,11 +44,18 @@ def _coarse(volume: Volume, preprocessing: Preprocessing) -> Iterator[str]:
         yield f"The image has {own:.1f} mm between slices or voxels, the model expects {wanted:.1f} mm or finer: thin organs may be missed."
 
 
-def _content(image: Tensor, body: Box, preprocessing: Preprocessing) -> Iterator[str]:
+def _content(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocessing) -> Iterator[str]:
     if body.is_empty:
         yield "No body was found in the image, so all of it was searched: check its intensities (a CT has air at -1000 HU)."
-    elif float(image.min()) > preprocessing.body_threshold:
+    elif _darkest(volume, image, preprocessing) > preprocessing.body_threshold:
         yield f"The image holds no air: for {preprocessing.modality} the intensities look shifted, or it is cropped to the inside of the body."
+
+
+def _darkest(volume: Volume, image: Tensor, preprocessing: Preprocessing) -> float:
+    """The least model value of what was scanned: beyond the volume's edge, which the model grid may reach over, there is air by definition."""
+    if preprocessing.body_percentile is not None:
+        return float(image.min())
+    return float(preprocessing.values(torch.tensor(float(volume.array.min()))))
 
 
 def _field_of_view(image: Tensor, preprocessing: Preprocessing, card: Mapping[str, Any]) -> Iterator[str]:

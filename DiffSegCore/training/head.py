@@ -59,7 +59,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     trained = learn_head(recipe, organs, real + phases, checked, out, fabric, made=made, shown=shown, start=start, before=before, resume=resume,
                          progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
-    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": _usual_ml(real if len(real) > 1 else made, organs),
+    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": usual_ml(real if len(real) > 1 else made, organs),
             **_ranges(trained.network, recipe, cases[len(learn):], organs, fabric.device),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], **({"made": [len(made), len(shown)]} if shown else {}), "validation_dice": round(trained.score, 4), "temperature": temperature,
@@ -186,14 +186,15 @@ def _ranges(network: nn.Module, recipe: HeadRecipe, check: Sequence[GridCase], o
     return {RANGES: fitted_ranges(lambda case: case_logits(network, case, recipe.window, device), check, organs).to_dict()} if check else {}
 
 
-def _usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, list[float]]:
-    """Organ -> the range of its volume, ml, in nine of ten training cases that have it: what a result is held against later."""
-    volumes: dict[str, list[float]] = {}
+def usual_ml(cases: Sequence[GridCase], organs: Sequence[str]) -> dict[str, list[float]]:
+    """Organ -> the range of its volume, ml, in nine of ten training cases that show all of it: what a result is held against later. Of organs that every
+    scan cuts at its upper or lower end, in those that show it."""
+    volumes: dict[str, list[tuple[float, bool]]] = {}
     for case in cases:
-        counts = np.bincount(case.channels.ravel(), minlength=len(organs) + 1)
+        counts, ends = np.bincount(case.channels.ravel(), minlength=len(organs) + 1), {*np.unique(case.channels[0]), *np.unique(case.channels[-1])}
         for channel in case.places:
-            volumes.setdefault(organs[channel - 1], []).append(counts[channel] * math.prod(case.geometry.spacing) / 1000)
-    return {organ: np.percentile(ml, (5, 95)).round(2).tolist() for organ, ml in volumes.items()}
+            volumes.setdefault(organs[channel - 1], []).append((counts[channel] * math.prod(case.geometry.spacing) / 1000, channel not in ends))
+    return {organ: np.percentile([ml for ml, complete in seen if complete] or [ml for ml, _ in seen], (5, 95)).round(2).tolist() for organ, seen in volumes.items()}
 
 
 def mirror_pairs(organs: Sequence[str]) -> list[tuple[int, int]]:

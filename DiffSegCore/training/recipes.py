@@ -112,8 +112,9 @@ ABDOMEN_CT = HeadRecipe(
     made=Made("abdomens", count=240, patches=4, among=6, check=6, empty_is_undrawn=False, recoloured=2, rephased=11),
     augmentation=Augmentation(rotation=10., scale=.2, shear=.06, warp=5., gamma=.1, mirror=False, filters=.25),
     card={"data": "CT synthesised from two label maps of TotalSegmentator's data set; CHAOS T2 SPIR MR (12 cases, numbers below 30; liver, kidneys and "
-                  "spleen drawn by hand) shown as CT; one real slab of 40 mm with labels made by a model; the encoder begins with head-neck-ct's",
-          "data_licence": "TotalSegmentator's label maps: CC BY 4.0; CHAOS: CC BY-SA 4.0; the slab: Apache-2.0 (its repository); OpenKBP: MIT",
+                  "spleen drawn by hand) shown as CT; one real slab of 40 mm with labels made by a model; AMOS 0018, a whole abdomen without labels, with those that "
+                  "this model gave it half-way; the encoder began with head-neck-ct's (OpenKBP)",
+          "data_licence": "TotalSegmentator's label maps: CC BY 4.0; CHAOS: CC BY-SA 4.0; AMOS: CC BY 4.0; the slab: Apache-2.0 (its repository); OpenKBP: MIT",
           "licence": "CC BY-SA 4.0",
           "for": "abdominal CT at about 3 mm, with or without contrast: a start that a person corrects",
           "not_for": "clinical decisions; organs after surgery; large tumours; children; other body parts",

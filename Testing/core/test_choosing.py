@@ -11,6 +11,7 @@ from DiffSegCore.choosing import candidates, fitting_model, share_found
 from DiffSegCore.geometry import Geometry
 from DiffSegCore.model import Model
 from DiffSegCore.preprocess import Preprocessing
+from DiffSegCore.reading import read_volume
 from DiffSegCore.volume import Volume
 
 CT = Preprocessing((5., 5., 5.), ((-1000., -1.), (1000., 1.)), "CT")
@@ -91,7 +92,13 @@ def test_candidates_are_organ_models_of_the_volumes_modality_the_usual_one_first
     assert candidates(volume, there) == ["head-neck-ct", "a"]
     unnamed = Volume(volume.array, volume.geometry)
     assert candidates(unnamed, there) == ["head-neck-ct", "a"], "values of air in HU are a CT's"
-    assert candidates(Volume(volume.array + np.int16(1000), volume.geometry), there) == ["head-neck-ct", "a", "m"]
+    assert candidates(Volume(volume.array + np.int16(1000), volume.geometry), there) == ["m"]
     assert candidates(Volume(volume.array, volume.geometry, "MR"), there) == ["m"]
     broken = [{"name": "broken", "error": "damaged"}]
     assert candidates(volume, [*broken, *there]) == ["head-neck-ct", "a"]
+
+
+@pytest.mark.parametrize("file, model", [("ct_hn_openkbp/test/pt_242/ct.nii.gz", "head-neck-ct"), ("ct_abdomen/ts_example/ct.nii.gz", "abdomen-ct"),
+                                         ("ct_abdomen/amos_0013_slab/ct.nii.gz", "abdomen-ct"), ("mr_abdomen_chaos_t2/31/mr.nii.gz", "abdomen-mr")])
+def test_real_scans_get_the_bundled_model_for_their_part_of_the_body(shared_data, file, model):
+    assert fitting_model(read_volume(shared_data / file), "cpu") == model

@@ -107,10 +107,11 @@ def test_cancelling_unwinds(model, volume):
     (lambda v: Volume(v.array, v.geometry, "MR"), "trained on CT"),
     (lambda v: Volume(np.full_like(v.array, -1000), v.geometry, "CT"), "No body"),
     (lambda v: Volume(v.array + np.int16(1024), v.geometry, "CT"), "no air"),
+    (lambda v: Volume(v.array + np.int16(1024), Geometry(v.array.shape, np.diag([1.13, 1.13, 1.13, 1])), "CT"), "no air"),
     (lambda v: Volume(v.array, Geometry(v.array.shape, np.diag([1, 1, 6, 1])), "CT"), "6.0 mm"),
     (lambda v: Volume(v.array, Geometry(v.array.shape, np.diag([3, 1, 2, 1])), "CT"), "120 mm wide"),
     (lambda v: Volume(v.array[:6], v.geometry.crop(Box((0, 0, 0), (6, 36, 40))), "CT"), "12 mm high"),
-], ids=["modality", "all air", "HU shifted", "thick slices", "too wide", "too flat"])
+], ids=["modality", "all air", "HU shifted", "HU shifted, and the model's grid reaches beyond the scan", "thick slices", "too wide", "too flat"])
 def test_an_unsuitable_image_is_named_in_a_sentence(model, volume, change, words):
     warnings = Segmenter(model, "cpu").segment(change(volume)).warnings
     assert any(words in warning and warning.endswith(".") for warning in warnings), warnings

@@ -13,6 +13,7 @@ from abdomen_toys import NAMES, a_label_map, an_abdominal_mr
 
 from DiffSegCore.cli import main
 from DiffSegCore.data.abdomen import Body, abdomen
+from DiffSegCore.data.cache import GridCase
 from DiffSegCore.data.phantom import phantom
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Geometry
@@ -21,7 +22,7 @@ from DiffSegCore.networks import GuidedDenoiser, build
 from DiffSegCore.organs import ORGANS
 from DiffSegCore.reading import read_labels
 from DiffSegCore.training.commands import head as command
-from DiffSegCore.training.head import mirror_pairs
+from DiffSegCore.training.head import mirror_pairs, usual_ml
 from DiffSegCore.training.loop import Budget
 from DiffSegCore.training.made import made_cases
 from DiffSegCore.training.recipes import RECIPES, recipe
@@ -218,6 +219,16 @@ def test_a_network_for_abdomens_learns_from_label_maps_and_real_cases(tmp_path, 
     monkeypatch.setitem(RECIPES, "abdomen-ct", replace(small, widths=(8, 24)))
     with pytest.raises(BadInput, match="abdomen-ct.safetensors is no model of the recipe"):
         command.run(parser.parse_args([*words, "--start", str(last)]))
+
+
+def test_what_an_organ_usually_measures_is_told_by_scans_that_show_all_of_it():
+    """Where there are any: a cord is cut off in every scan of a neck."""
+    geometry, cases = Geometry((4, 5, 5), np.diag([10., 10., 10., 1.])), []
+    for top in (3, 4):
+        channels = np.zeros(geometry.shape, np.uint8)
+        channels[1:top, 1, :4], channels[:, 3, 3] = 1, 2
+        cases.append(GridCase("case", channels.astype(np.float16), channels, geometry, {1: np.argwhere(channels == 1), 2: np.argwhere(channels == 2)}))
+    assert usual_ml(cases, ["liver", "spinal_cord"]) == {"liver": [8, 8], "spinal_cord": [4, 4]}
 
 
 def test_right_and_left_organs_become_each_other_in_a_mirror():
