@@ -14,6 +14,7 @@ from .preprocess import Preprocessing, body_box, to_model_grid
 from .progress import Progress, part, silent
 from .registry import DEFAULT, load_model, model_rows
 from .segmenter import usable_device
+from .suitability import has_usual_size
 from .volume import Volume
 from .windows import in_pairs, plan_windows
 
@@ -25,7 +26,8 @@ CT_BELOW = -100  # a volume of unknown kind with intensities below holds Hounsfi
 def fitting_model(volume: Volume, device: str | torch.device = "auto", progress: Progress = silent) -> str:
     """The name of the model; DEFAULT where no model of the volume's kind is there, or nothing is seen by any of them.
 
-    Each looks at a few windows of the volume. Images of several channels are not looked at.
+    Each that was trained on images of about this size looks at a few windows of it: a head alone is no abdomen, whatever is seen in it. Images of several
+    channels are not looked at.
     """
     names = candidates(volume, model_rows())
     if len(names) < 2 or volume.array.ndim > 3:
@@ -39,8 +41,9 @@ def fitting_model(volume: Volume, device: str | torch.device = "auto", progress:
         if image is None:
             image, _ = to_model_grid(volume, model.preprocessing, part(progress, number / len(names), (number + .5) / len(names)))
             ready.append((model.preprocessing, image))
-        shares[name] = share_found(model, image, device)
-    return max(names, key=shares.__getitem__)  # the first of equals
+        if has_usual_size(image, model.preprocessing, model.card):
+            shares[name] = share_found(model, image, device)
+    return max(shares, key=shares.__getitem__, default=names[0])  # the first of equals
 
 
 def candidates(volume: Volume, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -28,6 +28,11 @@ def concerns(volume: Volume, image: Tensor, body: Box, preprocessing: Preprocess
             *_field_of_view(image, preprocessing, card))
 
 
+def has_usual_size(image: Tensor, preprocessing: Preprocessing, card: Mapping[str, Any]) -> bool:
+    """Whether an image on the model grid, (1, K, J, I), is as high, deep and wide as those trained on, as far as the card tells."""
+    return not any(_field_of_view(image, preprocessing, card))
+
+
 def kind_concerns(volume: Volume, preprocessing: Preprocessing) -> tuple[str, ...]:
     """What is seen without its voxels: another modality, thicker slices."""
     return (*_modality(volume, preprocessing), *_coarse(volume, preprocessing))

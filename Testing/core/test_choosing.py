@@ -78,6 +78,18 @@ def test_the_image_chooses_between_models_of_its_kind(monkeypatch):
     assert fitting_model(a_body(300), "cpu") == "livers" and fitting_model(a_body(700), "cpu") == "bones"
 
 
+def test_a_model_for_images_of_another_size_is_not_asked(monkeypatch):
+    """A head of 12 cm is no abdomen, whatever is seen in it; if no model is for its size, the usual one is taken."""
+    small, large = [[50, 50, 50], [200, 200, 200]], [[300, 300, 300], [900, 900, 900]]
+    there = {name: seeing(300, usual_ml) for name, usual_ml in (("head-neck-ct", 9 * LITRE), ("livers", LITRE))}
+    monkeypatch.setattr(choosing, "model_rows", lambda: rows(("head-neck-ct", "CT", "organs"), ("livers", "CT", "organs")))
+    monkeypatch.setattr(choosing, "load_model", there.__getitem__)
+    for sizes, chosen in (((small, small), "livers"), ((small, large), "head-neck-ct"), ((large, small), "livers"), ((large, large), "head-neck-ct")):
+        for model, size in zip(there.values(), sizes):
+            model.card["field_of_view_mm"] = size
+        assert fitting_model(a_body(300), "cpu") == chosen
+
+
 def test_one_model_of_the_kind_is_taken_unseen_and_without_any_the_usual_one(monkeypatch):
     monkeypatch.setattr(choosing, "load_model", lambda name: pytest.fail("loaded"))
     monkeypatch.setattr(choosing, "model_rows", lambda: rows(("only", "CT", "organs"), ("other", "MR", "organs")))
@@ -99,6 +111,7 @@ def test_candidates_are_organ_models_of_the_volumes_modality_the_usual_one_first
 
 
 @pytest.mark.parametrize("file, model", [("ct_hn_openkbp/test/pt_242/ct.nii.gz", "head-neck-ct"), ("ct_abdomen/ts_example/ct.nii.gz", "abdomen-ct"),
-                                         ("ct_abdomen/amos_0013_slab/ct.nii.gz", "abdomen-ct"), ("mr_abdomen_chaos_t2/31/mr.nii.gz", "abdomen-mr")])
+                                         ("ct_abdomen/amos_0013_slab/ct.nii.gz", "abdomen-ct"), ("mr_abdomen_chaos_t2/31/mr.nii.gz", "abdomen-mr"),
+                                         ("tests_small/cthead_dicom", "head-neck-ct")])
 def test_real_scans_get_the_bundled_model_for_their_part_of_the_body(shared_data, file, model):
     assert fitting_model(read_volume(shared_data / file), "cpu") == model

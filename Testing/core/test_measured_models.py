@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import bundled, card_contents, card_markdown, click_curves, evaluate_models, evaluation_table, held_out, records, robustness, robustness_table
+from benchmarks import bundled, card_contents, card_markdown, click_curves, evaluate_models, evaluation_table, held_out, records, robustness, robustness_table, synthesised
 from benchmarks.held_out import FOREIGN, HELD_OUT, HeldOut, Source, cases_of, spread, write_datalist
 from toys import ORGANS, toy_click_model, toy_geometry, toy_model
 
@@ -16,6 +16,8 @@ from DiffSegCore.click_evaluation.trials import Round, Trial
 from DiffSegCore.data.cases import read_dataset
 from DiffSegCore.errors import BadInput
 from DiffSegCore.model import describe_model, load_model_file, save_model
+from DiffSegCore.reading import read_volume
+from DiffSegCore.resources import resource
 from DiffSegCore.segmenter import Segmenter
 from DiffSegCore.training.recipes import RECIPES
 from DiffSegCore.volume import LabelMap, Volume
@@ -95,6 +97,24 @@ def test_no_case_of_the_table_is_one_that_its_model_learnt_from(shared_data):
 def test_every_organ_of_a_recipe_is_named_by_some_reference(name, shared_data):
     named = {organ for case in cases_of(HELD_OUT[name].sources, shared_data) for organ in case.names.values()}
     assert set(RECIPES[name].organs) <= named
+
+
+def test_made_images_are_files_that_are_made_once_and_say_whether_their_labels_are_complete(shared_data, tmp_path, monkeypatch):
+    cases = synthesised.made(shared_data, tmp_path, 1)
+    assert [(case.name, case.complete) for case in cases] == [("imagined-0", True), ("recoloured-0", False)]
+    assert "liver" in cases[0].names.values() and set(cases[1].names.values()) == {"liver", "kidney_right", "kidney_left", "spleen"}
+    assert all(case.truth().geometry.same_grid(read_volume(case.image).geometry) for case in cases)
+    for maker in ("abdomen", "recoloured"):
+        monkeypatch.setattr(synthesised, maker, lambda *_: pytest.fail("was made again"))
+    assert synthesised.made(shared_data, tmp_path, 1) == cases
+
+
+def test_an_organ_that_no_test_case_shows_has_to_be_measured_in_made_images():
+    described = describe_model(resource("Models", "abdomen-ct.safetensors"))
+    card = described["card"]
+    assert "esophagus" not in {row["organ"] for row in card["measured"]["dice"]} and card_contents.missing(described) == []
+    assert "On images that were made up" in card_markdown.card_text("abdomen-ct", described)
+    assert "dice with spread and worst case of esophagus" in card_contents.missing({**described, "card": {**card, "synthesised": {}}})
 
 
 # Records
@@ -194,14 +214,16 @@ def test_the_click_model_is_measured_on_every_set(data, tmp_path, monkeypatch, c
 
 # Cards
 
-def test_a_card_is_filled_from_records_and_refuses_those_of_other_weights(data, toy, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_card_is_filled_from_records_and_refuses_those_of_other_weights(data, toy, tmp_path, monkeypatch, capsys, bits):
     from benchmarks import card
 
     half, out = tmp_path / "toy-shipped" / "toy.safetensors", tmp_path / "out"
     half.parent.mkdir()
-    assert called(monkeypatch, card, toy, "--trained-here", "-o", half) == 0
+    assert called(monkeypatch, card, toy, "--trained-here", "--bits", str(bits), "-o", half) == 0
     assert called(monkeypatch, evaluate_models, "--model", half, "--data", data, "-o", out) == 0
     assert called(monkeypatch, card, half, "--records", out / "toy", "-o", half) == 0
+    assert card.bits_of(half) == bits, "a new card stores weights as the old one did"
     told = describe_model(half)["card"]
     assert told["measured"]["title"] == "two made-up cases" and told["dice"]["brainstem"] == told["measured"]["dice"][0]["mean"]
     assert "cores" in told["training"]["machine"]
