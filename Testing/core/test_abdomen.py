@@ -8,6 +8,7 @@ from abdomen_toys import MR_NAMES, NAMES, a_label_map, an_abdominal_mr
 from DiffSegCore.data.abdomen import Body, abdomen, recoloured, rephased, shapes, tissues
 from DiffSegCore.data.abdomen.tissues import PHASES, Tissues, tissue_of
 from DiffSegCore.errors import BadInput
+from DiffSegCore.volume import LabelMap, Volume
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,13 @@ def test_labelled_organs_of_an_mr_get_hu_of_organs_and_its_surroundings_are_air(
         drawn = [float(np.median(scan[labels.ids == value])) for scan in scans]
         assert low < np.median(drawn) < high and np.ptp(drawn) > 25, MR_NAMES[value]
     assert all(np.median(scan[:, 0]) < -950 for scan in scans)
+
+
+def test_an_mr_may_name_structures_that_no_one_hu_stands_for_and_has_one_channel():
+    mr, labels = an_abdominal_mr()
+    assert recoloured(0, mr, LabelMap(labels.ids, labels.geometry, {1: "stomach", 3: "vertebrae_L1"}))[0].array.min() < -900
+    with pytest.raises(BadInput, match="2 channels"):
+        recoloured(0, Volume(np.stack([mr.array] * 2), mr.geometry), labels)
 
 
 def test_dark_places_of_an_mr_become_fat_and_less_dark_ones_muscle():

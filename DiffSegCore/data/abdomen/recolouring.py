@@ -10,6 +10,7 @@ from typing import Callable, Mapping
 import numpy as np
 from scipy import ndimage
 
+from ...errors import BadInput
 from ...preprocess import Preprocessing
 from ...volume import LabelMap, Volume
 from .contents import GAS
@@ -25,7 +26,12 @@ CHANGES = ("liver", "spleen", "cortex", "pancreas", "adrenal_gland", "aorta", "i
 
 
 def recoloured(seed: int, volume: Volume, labels: LabelMap) -> tuple[Volume, LabelMap]:
-    """The MR volume (K, J, I), fat-suppressed and T2-weighted, as CT number `seed`: HU int16 on the same grid, and its labels as they were."""
+    """The MR volume (K, J, I), fat-suppressed and T2-weighted, as CT number `seed`: HU int16 on the same grid, and its labels as they were.
+
+    Structures that no one HU stands for, such as a stomach, are shown as their surroundings are. BadInput for an image of several channels.
+    """
+    if volume.array.ndim != 3:
+        raise BadInput(f"an MR of {len(volume.array)} channels cannot be shown as CT; give the data set one of them")
     random = np.random.default_rng((seed, 7))
     spacing = np.array(volume.geometry.spacing)
     bright = _even(_brightness(volume.array), spacing, random)
@@ -34,7 +40,7 @@ def recoloured(seed: int, volume: Volume, labels: LabelMap) -> tuple[Volume, Lab
     hu = _curve(tissues.hu, random)(bright).astype(np.float32)
     _empty(hu, bright, body, spacing, random)
     for value, name in labels.names.items():
-        if random.random() < .85:
+        if random.random() < .85 and tissue_of(name) in tissues.hu:
             _organ(hu, bright, labels.ids == value, tissues.hu[tissue_of(name)], name, random)
     hu = np.where(body, hu, AIR)
     image = noisy(ndimage.gaussian_filter(hu, (0, *[random.uniform(.3, .8)] * 2)), 1, random)
