@@ -59,7 +59,7 @@ def train_head(recipe: HeadRecipe, data: Path, out: Path, fabric: Fabric, *, lea
     trained = learn_head(recipe, organs, real + phases, checked, out, fabric, made=made, shown=shown, start=start, before=before, resume=resume,
                          progress=part(progress, .1, 1))
     temperature = calibrate(trained.network, recipe, checked, fabric.device)
-    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": usual_ml(real if len(real) > 1 else made, organs),
+    card = {"name": recipe.name, "title": recipe.title, **recipe.card, "organ_ml": usual_ml(made if recipe.made and recipe.made.check else real, organs),
             **_ranges(trained.network, recipe, cases[len(learn):], organs, fabric.device),
             "training": {"steps": recipe.budget.steps, "batch": recipe.budget.batch, "hours": round(trained.seconds / 3600, 2),
                          "device": str(fabric.device), "cases": [len(real), len(checked)], **({"made": [len(made), len(shown)]} if shown else {}), "validation_dice": round(trained.score, 4), "temperature": temperature,

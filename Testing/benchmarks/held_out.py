@@ -76,7 +76,7 @@ FOREIGN = {
 HELD_OUT = {
     "head-neck-ct": HeldOut("OpenKBP, clinics' contours", "test", (OPENKBP,), ("CT of chest", "CT of abdomen and pelvis", "CT of a thigh", "MR of abdomen")),
     "abdomen-ct": HeldOut("one TotalSegmentator example, labelled by a model, and two slabs of AMOS, labelled by hand", "ts_example, amos_0001, amos_0013",
-                          (WHOLE_ABDOMEN, SLABS), ("CT of head and neck", "CT of a thigh", "MR of abdomen")),  # the chest shows liver, spleen and a kidney
+                          (WHOLE_ABDOMEN, SLABS), ("CT of head and neck", "CT of chest", "CT of a thigh", "MR of abdomen")),
     "abdomen-mr": HeldOut("CHAOS T2, drawn by hand", "cases 30 and up", (CHAOS,),
                           ("CT of head and neck", "CT of chest", "CT of abdomen and pelvis", "CT of a thigh")),
 }

@@ -15,7 +15,7 @@ from DiffSegCore.reading import read_volume
 from DiffSegCore.volume import Volume
 
 CT = Preprocessing((5., 5., 5.), ((-1000., -1.), (1000., 1.)), "CT")
-LITRE = 125  # ml of a cube of ten voxels
+CUBE_ML = 125  # ml of a cube of ten voxels
 
 
 class Seeing(nn.Module):
@@ -53,9 +53,9 @@ def image_of(volume: Volume) -> Tensor:
 
 def test_what_is_found_counts_by_what_usually_is():
     image = image_of(a_body(300))
-    assert share_found(seeing(300, LITRE), image) == pytest.approx(1, rel=.05)
-    assert share_found(seeing(300, 4 * LITRE), image) == pytest.approx(.25, rel=.05)
-    assert share_found(seeing(700, LITRE), image) == 0
+    assert share_found(seeing(300, CUBE_ML), image) == pytest.approx(1, rel=.05)
+    assert share_found(seeing(300, 4 * CUBE_ML), image) == pytest.approx(.25, rel=.05)
+    assert share_found(seeing(700, CUBE_ML), image) == 0
 
 
 def test_a_model_whose_card_tells_no_usual_volumes_finds_nothing_that_could_be_compared():
@@ -68,11 +68,11 @@ def test_a_body_higher_than_a_window_is_looked_at_above_below_and_in_the_middle(
         high = torch.full((1, 90, 24, 24), -1.)
         high[:, :, 4:20, 4:20] = 0
         high[:, 33 + move:57 + move] = image
-        assert share_found(seeing(300, LITRE), high) > .5, move
+        assert share_found(seeing(300, CUBE_ML), high) > .5, move
 
 
 def test_the_image_chooses_between_models_of_its_kind(monkeypatch):
-    there = {"bones": seeing(700, LITRE), "livers": seeing(300, LITRE)}
+    there = {"bones": seeing(700, CUBE_ML), "livers": seeing(300, CUBE_ML)}
     monkeypatch.setattr(choosing, "model_rows", lambda: rows(("bones", "CT", "organs"), ("livers", "CT", "organs")))
     monkeypatch.setattr(choosing, "load_model", there.__getitem__)
     assert fitting_model(a_body(300), "cpu") == "livers" and fitting_model(a_body(700), "cpu") == "bones"
@@ -81,7 +81,7 @@ def test_the_image_chooses_between_models_of_its_kind(monkeypatch):
 def test_a_model_for_images_of_another_size_is_not_asked(monkeypatch):
     """A head of 12 cm is no abdomen, whatever is seen in it; if no model is for its size, the usual one is taken."""
     small, large = [[50, 50, 50], [200, 200, 200]], [[300, 300, 300], [900, 900, 900]]
-    there = {name: seeing(300, usual_ml) for name, usual_ml in (("head-neck-ct", 9 * LITRE), ("livers", LITRE))}
+    there = {name: seeing(300, usual_ml) for name, usual_ml in (("head-neck-ct", 9 * CUBE_ML), ("livers", CUBE_ML))}
     monkeypatch.setattr(choosing, "model_rows", lambda: rows(("head-neck-ct", "CT", "organs"), ("livers", "CT", "organs")))
     monkeypatch.setattr(choosing, "load_model", there.__getitem__)
     for sizes, chosen in (((small, small), "livers"), ((small, large), "head-neck-ct"), ((large, small), "livers"), ((large, large), "head-neck-ct")):
