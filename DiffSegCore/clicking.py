@@ -1,4 +1,4 @@
-"""What one prompt does to the labels: look, as closely as the object wants, keep what belongs to the prompt, and lay it on the volume.
+"""What one prompt does to the labels: look, as closely as the object wants and as far as it goes, keep what belongs to the prompt, and lay it on the volume.
 
 What happens depends on the labels, the prompts and nothing else, so a replay gives the same voxels.
 """
@@ -18,8 +18,8 @@ from .looking import Seen, Sight
 from .marks import core, mark, span
 from .progress import Progress, silent
 from .prompt_maps import felt
-from .prompts import BoxPrompt, Lasso, Prompt
-from .zoom import FIRST_MM, at_least, closer_looks, coarser, finer, framing, piece_near, runs_out
+from .prompts import BoxPrompt, Lasso, Point, Prompt
+from .zoom import FIRST_MM, at_least, closer_looks, coarser, framing, is_broad, piece_near, refitted, runs_out, thin_ends, well_inside
 
 MOST_LOOKS = 4  # at one prompt: what a click may cost is bounded
 FELT = .5       # logits: where a prompt pushes no more than this, it is not the reason of a change
@@ -51,11 +51,14 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A look, the change that a prompt is the reason of, bool (k, j, i), and how many closer looks it deserves and may have."""
+    """A look, the change that a prompt is the reason of, bool (k, j, i), how many further looks it deserves and may have, how deep in the mask the
+    prompt lay, and where (RAS) a thin object goes on beyond the crop."""
 
     seen: Seen
     zone: np.ndarray
     left: int
+    depth_mm: float | None
+    ends: Sequence[np.ndarray]
 
     @property
     def grown(self) -> np.ndarray:
@@ -67,11 +70,10 @@ def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progre
     prompts = [each.prompt for each in (*earlier, new) if each.prompt.label == new.prompt.label]
     found = _found(sight, draft, prompts, progress)
     _lay(sight, draft, found.seen, found.grown, new, earlier)
-    for grid in _closer(sight, found, new.prompt):
-        progress(1 - found.left / MOST_LOOKS, "Looking closer")
-        seen = _answered(sight, draft, prompts, grid)
-        zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
-        _lay(sight, draft, seen, _grown(zone), new, earlier)
+    if found.ends:
+        _follow(sight, draft, found, prompts, new, earlier, progress)
+    else:
+        _look_closer(sight, draft, found, prompts, new, earlier, progress)
     _decide(draft, new)
 
 
@@ -105,29 +107,62 @@ def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Prog
     for looks in range(1, MOST_LOOKS):
         progress((looks - 1) / MOST_LOOKS, "Looking")
         grid = crop_grid(sight.native, *frame, window)
-        seen = _answered(sight, draft, prompts, grid)
+        own, seen = mark(new, grid), sight.look(draft, new.label, prompts, grid)
+        depth_mm = seen.depth_mm(own)
+        seen = seen.near(own, len(prompts), depth_mm)
         zone = pieces_at(seen.changed, _felt(new, grid))
         if found is not None and not zone.any():
             break  # what one look saw and the next did not stays as it was seen
-        found = Found(seen, zone, MOST_LOOKS - looks if grid.spacing[0] > FIRST_MM else 0)
-        if (frame := _further(sight, found, fresh=piece is None)) is None:
+        ends = _ends(sight, zone, grid) if isinstance(new, Point) and new.inside else []
+        found = Found(seen, zone, MOST_LOOKS - looks if ends or grid.spacing[0] > FIRST_MM else 0, depth_mm, ends)
+        if ends or (frame := _further(sight, found, fresh=piece is None)) is None:
             break
     return found
 
 
-def _answered(sight: Sight, draft: Draft, prompts: Sequence[Prompt], grid: Geometry) -> Seen:
-    """A look for the newest of one label's prompts."""
-    return sight.look(draft, prompts[-1].label, prompts, grid).near(mark(prompts[-1], grid), len(prompts))
+def _look_closer(sight: Sight, draft: Draft, found: Found, prompts: Sequence[Prompt], new: Held, earlier: Sequence[Held], progress: Progress) -> None:
+    """Along the outline of a coarse answer."""
+    for grid in _closer(sight, found, new.prompt):
+        progress(1 - found.left / MOST_LOOKS, "Looking closer")
+        seen = sight.look(draft, new.prompt.label, prompts, grid).near(mark(new.prompt, grid), len(prompts), found.depth_mm)
+        zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
+        _lay(sight, draft, seen, _grown(zone), new, earlier)
+
+
+def _follow(sight: Sight, draft: Draft, found: Found, prompts: Sequence[Prompt], new: Held, earlier: Sequence[Held], progress: Progress) -> None:
+    """On along a thin object, such as a vessel or the spinal cord, as if somebody had clicked where it leaves the crop. Earlier looks answer for what
+    they showed well."""
+    ends, grids, label = list(found.ends), [found.seen.grid], new.prompt.label
+    while ends and len(grids) <= found.left:
+        end = ends.pop(0)
+        if any(well_inside(grid, end) for grid in grids):
+            continue
+        progress(1 - (found.left - len(grids) + 1) / MOST_LOOKS, "Following")
+        there = Point(new.prompt.number, label, True, tuple(end.tolist()))
+        grid = crop_grid(sight.native, end, found.seen.grid.spacing[0], sight.model.window)
+        seen = sight.look(draft, label, [*prompts, there], grid).near(mark(new.prompt, grid), len(prompts), found.depth_mm)
+        places = grid.to_ras(np.stack(np.indices(grid.shape), -1))
+        beyond = ~np.any([well_inside(each, places) for each in grids], axis=0)
+        zone = pieces_at(seen.changed & beyond, _grown(seen.share.numpy() >= .5) | _felt(there, grid))
+        _lay(sight, draft, seen, _grown(zone) & beyond, new, earlier)
+        ends += _ends(sight, zone, grid)
+        grids.append(grid)
 
 
 def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:
-    """Where and at which spacing to look again: coarser where the change leaves the crop, finer where a fresh object is tiny."""
+    """Where and at which spacing to look again: coarser where the change leaves the crop or a fresh object is broad, finer where it is tiny."""
     grid, box, wanted = found.seen.grid, Box.of(found.zone), None
     if runs_out(found.zone, grid, sight.native):
         wanted = coarser(grid.spacing[0], sight.ladder)
     elif fresh:
-        wanted = finer(box.shape, grid.spacing[0], sight.native, sight.ladder)
+        wanted = refitted(box.shape, grid.spacing[0], sight.native, sight.ladder, sight.model.window)
     return None if wanted is None else (grid.to_ras((np.array(box.start) + box.stop - 1) / 2), wanted)
+
+
+def _ends(sight: Sight, zone: np.ndarray, grid: Geometry) -> list[np.ndarray]:
+    """Where (RAS) a thin object goes on beyond the crop; a broad one wants a coarser look instead."""
+    broad = is_broad(Box.of(zone).shape, grid.spacing[0], sight.native, sight.model.window)
+    return [] if broad else thin_ends(zone, grid, sight.native)
 
 
 def _felt(prompt: Prompt, grid: Geometry) -> np.ndarray:

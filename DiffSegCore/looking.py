@@ -50,17 +50,24 @@ class Seen:
     drawn: bool
     found: bool
 
-    def near(self, newest: Mark, count: int) -> Seen:
+    def near(self, newest: Mark, count: int, depth_mm: float | None) -> Seen:
         """What was there is believed the more the further from the newest of `count` prompts: a correction of one place is no second opinion on
-        all of it. The deeper the place lies in the mask, or the further from it, the more is meant.
+        all of it. The deeper the place lay in the mask, or the further from it, the more is meant. depth_mm: as `depth_mm` says of the mask as it was
+        before the prompt, None where there was nothing.
         """
-        reach, inside = self._reach(newest, count), (self.share >= .5).numpy()
-        if reach is None or not inside.any():
+        if depth_mm is None or (reach := self._reach(newest, count)) is None:
             return self
-        away, (least_mm, depths) = away_mm(newest, self.grid), reach
-        meant_mm = max(least_mm, depths * outline_mm(inside, self.grid.spacing)[away == away.min()].min())
-        weight = torch.from_numpy(1 - np.exp(-(away / meant_mm) ** 2 / 2)).float()
+        least_mm, depths = reach
+        weight = torch.from_numpy(1 - np.exp(-(away_mm(newest, self.grid) / max(least_mm, depths * depth_mm)) ** 2 / 2)).float()
         return replace(self, answer=self.answer.believing(self.known, weight, .5 if self.drawn else self.answer.cut))
+
+    def depth_mm(self, newest: Mark) -> float | None:
+        """How far the prompt lies from the outline of the mask, on either side; None where the crop shows none of it."""
+        inside = (self.share >= .5).numpy()
+        if not inside.any():
+            return None
+        away = away_mm(newest, self.grid)
+        return float(outline_mm(inside, self.grid.spacing)[away == away.min()].min())
 
     def _reach(self, newest: Mark, count: int) -> tuple[float, float] | None:
         """None: all is seen anew. So it is while few clicks alone made the object, unless the answer has lost it."""

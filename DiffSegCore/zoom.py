@@ -1,7 +1,7 @@
-"""How closely to look: the spacing and the middle of the crop for a prompt, and where a coarse answer deserves a closer look."""
+"""How closely to look: the spacing and the middle of the crop for a prompt, where a coarse answer deserves a closer look, and where an object goes on."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +14,10 @@ FIRST_MM = 3.       # for an object that isn't there yet, and for large ones: wh
 NEAR_MM = 10.       # a prompt further than this from every piece of its label begins a new piece
 LEAST_SHARE = .45   # of the scan's finest spacing: below it a crop shows nothing more, and training shows no such crop
 TINY = 6            # voxels across: an object as small as this wants a finer look
+BROAD = .45         # of the crop: what fills more of it in every direction wants a coarser look, as only what lies near the first prompt was believed
+RIM = .1            # of a crop, along each of its sides: little is believed there, and answers fade
+THIN = .06          # of a crop's side: an object that leaves it through less is followed
+TAPERED = .5        # of its mean cross-section: what leaves the crop thinner is the cap of something round that ends there
 FEW = 1 << 20       # voxels in which pieces are looked for
 
 
@@ -72,22 +76,49 @@ def coarser(spacing: float, ladder: Sequence[float]) -> float | None:
     return None if spacing >= ladder[-1] else at_least(2 * spacing, ladder)
 
 
-def finer(across: Sequence[int], spacing: float, native: Geometry, ladder: Sequence[float]) -> float | None:
-    """The spacing for an object of so many voxels (k, j, i) that wants a finer look; None where none is wanted or the scan has no more to show."""
+def refitted(across: Sequence[int], spacing: float, native: Geometry, ladder: Sequence[float], window: Sequence[int]) -> float | None:
+    """The spacing for a new object of so many voxels (k, j, i) that wants another look, a broad one a coarser and a tiny one a finer; None where
+    none is wanted or the scan has no more to show."""
+    if is_broad(across, spacing, native, window):
+        return coarser(spacing, ladder)
     wanted = max(at_least(min(native.spacing), ladder), at_least(spacing * max(across) / (2 * TINY), ladder))
     return wanted if 0 < max(across) < TINY and wanted < spacing else None
 
 
+def is_broad(across: Sequence[int], spacing: float, native: Geometry, window: Sequence[int]) -> bool:
+    """Whether an object of so many voxels (k, j, i) fills much of what the crop shows of the volume, along every axis."""
+    shown = np.minimum(window, np.ptp(ras_span(native), axis=0)[::-1] / spacing)
+    return bool((np.array(across) > BROAD * shown).all())
+
+
 def runs_out(zone: np.ndarray, grid: Geometry, native: Geometry) -> bool:
     """Whether a zone (k, j, i) of a crop touches a side beyond which the volume goes on."""
-    low, high = ras_span(native, room=0)
-    first, last = grid.to_ras((0, 0, 0)), grid.to_ras(np.array(grid.shape) - 1)
-    for axis in range(3):
-        sides = np.moveaxis(zone, axis, 0)
-        along = 2 - axis  # K runs along S, J along A, I along R
-        if sides[0].any() and first[along] - grid.spacing[axis] > low[along] or sides[-1].any() and last[along] + grid.spacing[axis] < high[along]:
-            return True
-    return False
+    return any(zone.take(0 if side < 0 else -1, axis).any() for axis, side in _open_sides(grid, native))
+
+
+def thin_ends(zone: np.ndarray, grid: Geometry, native: Geometry) -> list[np.ndarray]:
+    """Places (RAS), in the RIM of a crop, at which a zone (k, j, i) goes on beyond it as something thin, the thickest first; none where any of it is
+    thick."""
+    found, across = [], Box.of(zone).shape
+    for axis, side in _open_sides(grid, native):
+        rim = round(RIM * zone.shape[axis])
+        at = rim if side < 0 else zone.shape[axis] - 1 - rim
+        plane = zone.take(at, axis)
+        if plane.mean() > THIN:
+            return []
+        pieces, count = ndimage.label(plane, np.ones((3, 3)))
+        for inside in (np.argwhere(pieces == piece) for piece in range(1, count + 1)):
+            if len(inside) >= TAPERED * zone.sum() / across[axis]:
+                middle = inside[np.linalg.norm(inside - inside.mean(0), axis=1).argmin()]
+                found.append((len(inside), grid.to_ras(np.insert(middle, axis, at))))
+    return [place for _, place in sorted(found, key=lambda each: -each[0])]
+
+
+def well_inside(grid: Geometry, ras: np.ndarray) -> np.ndarray:
+    """bool (...): which places (..., 3) a crop shows further inside than its RIM."""
+    at, sides = grid.to_index(ras), np.array(grid.shape)
+    rim = np.round(RIM * sides) + .5
+    return ((at > rim) & (at < sides - 1 - rim)).all(-1)
 
 
 def closer_looks(outline_ras: np.ndarray, from_ras: np.ndarray, spacing: float, window: Sequence[int], most: int) -> list[np.ndarray]:
@@ -98,3 +129,15 @@ def closer_looks(outline_ras: np.ndarray, from_ras: np.ndarray, spacing: float, 
         middles.append(left[np.linalg.norm(left - from_ras, axis=1).argmin()])
         left = left[(np.abs(left - middles[-1]) > half).any(1)]
     return middles
+
+
+def _open_sides(grid: Geometry, native: Geometry) -> Iterator[tuple[int, int]]:
+    """Axis and -1 or 1, of each side of a crop beyond which the volume goes on."""
+    low, high = ras_span(native, room=0)
+    first, last = grid.to_ras((0, 0, 0)), grid.to_ras(np.array(grid.shape) - 1)
+    for axis in range(3):
+        along = 2 - axis  # K runs along S, J along A, I along R
+        if first[along] - grid.spacing[axis] > low[along]:
+            yield axis, -1
+        if last[along] + grid.spacing[axis] < high[along]:
+            yield axis, 1
