@@ -50,6 +50,61 @@ class Held:
 
 
 @dataclass(frozen=True, eq=False)
+class Turn:
+    """A prompt's turn to change the draft; earlier ones are of any label, oldest first."""
+
+    sight: Sight
+    draft: Draft
+    new: Held
+    earlier: Sequence[Held]
+    progress: Progress
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.new.prompt
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Those of its label, itself the last."""
+        return [each.prompt for each in (*self.earlier, self.new) if each.prompt.label == self.prompt.label]
+
+    def look(self, grid: Geometry, *more: Prompt) -> Seen:
+        """At a crop, as the prompts and a few more ask for it."""
+        return self.sight.look(self.draft, self.prompt.label, [*self.prompts, *more], grid)
+
+    def near(self, seen: Seen, depth_mm: float | None) -> Seen:
+        """The look, as far as it concerns the prompt."""
+        return seen.near(mark(self.prompt, seen.grid), len(self.prompts), depth_mm)
+
+    def felt(self, grid: Geometry) -> np.ndarray:
+        """bool (k, j, i): where the prompt decides or clearly pushes."""
+        return felt(mark(self.prompt, grid), grid.shape, grid.spacing, FELT)
+
+    def lay(self, seen: Seen, zone: np.ndarray) -> None:
+        """What a look changes in its zone, as fine as the volume is."""
+        if not zone.any():
+            return
+        part = Box.of(zone).grow(1).clip(zone.shape)
+        grid, native = seen.grid.crop(part), self.sight.native
+        box = reached(grid, native)
+        ids = self.draft.ids[box.slices]
+        free = _pasted(zone[part.slices], grid, native, box) & may_change(ids, box, self.prompt)
+        for each in self.earlier:
+            if each.binds(self.prompt.label):
+                free &= ~each.mask_in(box)
+        inside = paste(seen.answer.chances[part.slices], grid, native, box).numpy() >= seen.answer.cut
+        self.draft.put(box, _with(ids, self.prompt.label, free & inside, free & ~inside))
+
+    def decide(self) -> None:
+        """The prompt's own voxels obey it, whatever was seen."""
+        box = self.new.box
+        ids = self.draft.ids[box.slices]
+        own = self.new.mask & may_change(ids, box, self.prompt)
+        nothing = np.zeros_like(own)
+        self.draft.put(box, _with(ids, self.prompt.label, *((own, nothing) if self.prompt.inside else (nothing, own))))
+
+
+@dataclass(frozen=True, eq=False)
 class Found:
     """A look, the change that a prompt is the reason of, bool (k, j, i), how many further looks it deserves and may have, how deep in the mask the
     prompt lay, and where (RAS) a thin object goes on beyond the crop."""
@@ -67,14 +122,14 @@ class Found:
 
 def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progress: Progress = silent) -> None:
     """Put what a prompt changes into the draft; earlier prompts are of any label, oldest first."""
-    prompts = [each.prompt for each in (*earlier, new) if each.prompt.label == new.prompt.label]
-    found = _found(sight, draft, prompts, progress)
-    _lay(sight, draft, found.seen, found.grown, new, earlier)
+    turn = Turn(sight, draft, new, earlier, progress)
+    found = _found(turn)
+    turn.lay(found.seen, found.grown)
     if found.ends:
-        _follow(sight, draft, found, prompts, new, earlier, progress)
+        _follow(turn, found)
     else:
-        _look_closer(sight, draft, found, prompts, new, earlier, progress)
-    _decide(draft, new)
+        _look_closer(turn, found)
+    turn.decide()
 
 
 def may_change(ids: np.ndarray, box: Box, prompt: Prompt) -> np.ndarray:
@@ -99,52 +154,52 @@ def pieces_at(changed: np.ndarray, near: np.ndarray) -> np.ndarray:
     return touched[pieces]
 
 
-def _found(sight: Sight, draft: Draft, prompts: Sequence[Prompt], progress: Progress) -> Found:
-    """The look that shows the change whole; it goes coarser where the change leaves the crop, finer where the object is tiny."""
-    new, window, found = prompts[-1], sight.model.window, None
+def _found(turn: Turn) -> Found:
+    """The look that shows the change whole, or all that a crop can show of something thin; it goes coarser where the change leaves the crop or the
+    object is broad, finer where it is tiny."""
+    new, sight, draft, found = turn.prompt, turn.sight, turn.draft, None
+    window = sight.model.window
     piece = piece_near(draft.ids, new.label, draft.box_of(new.label), sight.native, sight.native.to_index(np.array(new.places)))
     frame = framing(piece, span(new), isinstance(new, (BoxPrompt, Lasso)), sight.ladder, window)
     for looks in range(1, MOST_LOOKS):
-        progress((looks - 1) / MOST_LOOKS, "Looking")
-        grid = crop_grid(sight.native, *frame, window)
-        own, seen = mark(new, grid), sight.look(draft, new.label, prompts, grid)
-        depth_mm = seen.depth_mm(own)
-        seen = seen.near(own, len(prompts), depth_mm)
-        zone = pieces_at(seen.changed, _felt(new, grid))
+        turn.progress((looks - 1) / MOST_LOOKS, "Looking")
+        seen = turn.look(crop_grid(sight.native, *frame, window))
+        depth_mm = seen.depth_mm(mark(new, seen.grid))
+        seen = turn.near(seen, depth_mm)
+        zone = pieces_at(seen.changed, turn.felt(seen.grid))
         if found is not None and not zone.any():
             break  # what one look saw and the next did not stays as it was seen
-        ends = _ends(sight, zone, grid) if isinstance(new, Point) and new.inside else []
-        found = Found(seen, zone, MOST_LOOKS - looks if ends or grid.spacing[0] > FIRST_MM else 0, depth_mm, ends)
+        ends = _ends(sight, zone, seen.grid) if isinstance(new, Point) and new.inside else []
+        found = Found(seen, zone, MOST_LOOKS - looks if ends or seen.grid.spacing[0] > FIRST_MM else 0, depth_mm, ends)
         if ends or (frame := _further(sight, found, fresh=piece is None)) is None:
             break
     return found
 
 
-def _look_closer(sight: Sight, draft: Draft, found: Found, prompts: Sequence[Prompt], new: Held, earlier: Sequence[Held], progress: Progress) -> None:
+def _look_closer(turn: Turn, found: Found) -> None:
     """Along the outline of a coarse answer."""
-    for grid in _closer(sight, found, new.prompt):
-        progress(1 - found.left / MOST_LOOKS, "Looking closer")
-        seen = sight.look(draft, new.prompt.label, prompts, grid).near(mark(new.prompt, grid), len(prompts), found.depth_mm)
+    for grid in _closer(turn.sight, found, turn.prompt):
+        turn.progress(1 - found.left / MOST_LOOKS, "Looking closer")
+        seen = turn.near(turn.look(grid), found.depth_mm)
         zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
-        _lay(sight, draft, seen, _grown(zone), new, earlier)
+        turn.lay(seen, _grown(zone))
 
 
-def _follow(sight: Sight, draft: Draft, found: Found, prompts: Sequence[Prompt], new: Held, earlier: Sequence[Held], progress: Progress) -> None:
-    """On along a thin object, such as a vessel or the spinal cord, as if somebody had clicked where it leaves the crop. Earlier looks answer for what
-    they showed well."""
-    ends, grids, label = list(found.ends), [found.seen.grid], new.prompt.label
+def _follow(turn: Turn, found: Found) -> None:
+    """On along something thin, such as a vessel or the spinal cord, as if somebody had clicked where it leaves the crop. What earlier looks showed
+    well is not decided again."""
+    sight, ends, grids = turn.sight, list(found.ends), [found.seen.grid]
     while ends and len(grids) <= found.left:
         end = ends.pop(0)
         if any(well_inside(grid, end) for grid in grids):
             continue
-        progress(1 - (found.left - len(grids) + 1) / MOST_LOOKS, "Following")
-        there = Point(new.prompt.number, label, True, tuple(end.tolist()))
+        turn.progress(1 - (found.left - len(grids) + 1) / MOST_LOOKS, "Following")
         grid = crop_grid(sight.native, end, found.seen.grid.spacing[0], sight.model.window)
-        seen = sight.look(draft, label, [*prompts, there], grid).near(mark(new.prompt, grid), len(prompts), found.depth_mm)
-        places = grid.to_ras(np.stack(np.indices(grid.shape), -1))
-        beyond = ~np.any([well_inside(each, places) for each in grids], axis=0)
-        zone = pieces_at(seen.changed & beyond, _grown(seen.share.numpy() >= .5) | _felt(there, grid))
-        _lay(sight, draft, seen, _grown(zone) & beyond, new, earlier)
+        there = Point(turn.prompt.number, turn.prompt.label, True, tuple(end.tolist()))
+        seen = turn.near(turn.look(grid, there), found.depth_mm)
+        beyond = ~np.any([well_inside(each, _places(grid)) for each in grids], axis=0)
+        zone = pieces_at(seen.changed & beyond, _grown(seen.share.numpy() >= .5))
+        turn.lay(seen, _grown(zone) & beyond)
         ends += _ends(sight, zone, grid)
         grids.append(grid)
 
@@ -165,11 +220,6 @@ def _ends(sight: Sight, zone: np.ndarray, grid: Geometry) -> list[np.ndarray]:
     return [] if broad else thin_ends(zone, grid, sight.native)
 
 
-def _felt(prompt: Prompt, grid: Geometry) -> np.ndarray:
-    """bool (k, j, i): where a prompt decides or clearly pushes."""
-    return felt(mark(prompt, grid), grid.shape, grid.spacing, FELT)
-
-
 def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
     """Crops of half the spacing along the outline of a coarse answer, as many as there are looks left, the nearest first."""
     grid, spacing = found.seen.grid, at_least(found.seen.grid.spacing[0] / 2, sight.ladder)
@@ -177,30 +227,6 @@ def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
     outline = found.grown & inside & ~ndimage.binary_erosion(inside, border_value=1)
     middles = closer_looks(grid.to_ras(np.argwhere(outline)), span(new).mean(0), spacing, sight.model.window, found.left)
     return [crop_grid(sight.native, middle, spacing, sight.model.window) for middle in middles]
-
-
-def _lay(sight: Sight, draft: Draft, seen: Seen, zone: np.ndarray, new: Held, earlier: Sequence[Held]) -> None:
-    """What a look changes in its zone, as fine as the volume is."""
-    if not zone.any():
-        return
-    part = Box.of(zone).grow(1).clip(zone.shape)
-    grid, label = seen.grid.crop(part), new.prompt.label
-    box = reached(grid, sight.native)
-    ids = draft.ids[box.slices]
-    free = _pasted(zone[part.slices], grid, sight.native, box) & may_change(ids, box, new.prompt)
-    for each in earlier:
-        if each.binds(label):
-            free &= ~each.mask_in(box)
-    inside = paste(seen.answer.chances[part.slices], grid, sight.native, box).numpy() >= seen.answer.cut
-    draft.put(box, _with(ids, label, free & inside, free & ~inside))
-
-
-def _decide(draft: Draft, new: Held) -> None:
-    """The prompt's own voxels obey it, whatever was seen."""
-    ids = draft.ids[new.box.slices]
-    own = new.mask & may_change(ids, new.box, new.prompt)
-    nothing = np.zeros_like(own)
-    draft.put(new.box, _with(ids, new.prompt.label, *((own, nothing) if new.prompt.inside else (nothing, own))))
 
 
 def _with(ids: np.ndarray, label: int, added: np.ndarray, removed: np.ndarray) -> np.ndarray:
@@ -214,6 +240,11 @@ def _with(ids: np.ndarray, label: int, added: np.ndarray, removed: np.ndarray) -
 def _grown(zone: np.ndarray) -> np.ndarray:
     """By a voxel, corners included: an outline lies between voxels."""
     return ndimage.binary_dilation(zone, np.ones((3, 3, 3), dtype=bool))
+
+
+def _places(grid: Geometry) -> np.ndarray:
+    """RAS (k, j, i, 3) of a grid's voxels."""
+    return grid.to_ras(np.stack(np.indices(grid.shape), -1))
 
 
 def _pasted(mask: np.ndarray, grid: Geometry, onto: Geometry, box: Box) -> np.ndarray:
