@@ -8,100 +8,19 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-import torch
 from scipy import ndimage
 
-from .crops import crop_grid, paste, reached
-from .draft import Draft, within
+from .crops import crop_grid
+from .draft import Draft
 from .geometry import Box, Geometry
 from .looking import Seen, Sight
-from .marks import core, mark, span
+from .marks import mark, span
 from .progress import Progress, silent
-from .prompt_maps import felt
 from .prompts import BoxPrompt, Lasso, Point, Prompt
+from .turn import Held, Turn, pasted
 from .zoom import FIRST_MM, at_least, closer_looks, coarser, framing, is_broad, piece_near, refitted, runs_out, thin_ends, well_inside
 
 MOST_LOOKS = 4  # at one prompt: what a click may cost is bounded
-FELT = .5       # logits: where a prompt pushes no more than this, it is not the reason of a change
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """A prompt and the voxels that it decides: a box of the volume and a bool mask in it."""
-
-    prompt: Prompt
-    box: Box
-    mask: np.ndarray
-
-    @classmethod
-    def of(cls, prompt: Prompt, native: Geometry) -> Held:
-        return cls(prompt, *core(prompt, native))
-
-    def mask_in(self, box: Box) -> np.ndarray:
-        """The mask on another box."""
-        result, shared = np.zeros(box.shape, dtype=bool), self.box.intersect(box)
-        if not shared.is_empty:
-            result[within(shared, box)] = self.mask[within(shared, self.box)]
-        return result
-
-    def binds(self, label: int) -> bool:
-        """Whether a later change of this label has to leave the voxels alone: another label's "not here" does not."""
-        return self.prompt.label == label or self.prompt.inside
-
-
-@dataclass(frozen=True, eq=False)
-class Turn:
-    """A prompt's turn to change the draft; earlier ones are of any label, oldest first."""
-
-    sight: Sight
-    draft: Draft
-    new: Held
-    earlier: Sequence[Held]
-    progress: Progress
-
-    @property
-    def prompt(self) -> Prompt:
-        return self.new.prompt
-
-    @property
-    def prompts(self) -> list[Prompt]:
-        """Those of its label, itself the last."""
-        return [each.prompt for each in (*self.earlier, self.new) if each.prompt.label == self.prompt.label]
-
-    def look(self, grid: Geometry, *more: Prompt) -> Seen:
-        """At a crop, as the prompts and a few more ask for it."""
-        return self.sight.look(self.draft, self.prompt.label, [*self.prompts, *more], grid)
-
-    def near(self, seen: Seen, depth_mm: float | None) -> Seen:
-        """The look, as far as it concerns the prompt."""
-        return seen.near(mark(self.prompt, seen.grid), len(self.prompts), depth_mm)
-
-    def felt(self, grid: Geometry) -> np.ndarray:
-        """bool (k, j, i): where the prompt decides or clearly pushes."""
-        return felt(mark(self.prompt, grid), grid.shape, grid.spacing, FELT)
-
-    def lay(self, seen: Seen, zone: np.ndarray) -> None:
-        """What a look changes in its zone, as fine as the volume is."""
-        if not zone.any():
-            return
-        part = Box.of(zone).grow(1).clip(zone.shape)
-        grid, native = seen.grid.crop(part), self.sight.native
-        box = reached(grid, native)
-        ids = self.draft.ids[box.slices]
-        free = _pasted(zone[part.slices], grid, native, box) & may_change(ids, box, self.prompt)
-        for each in self.earlier:
-            if each.binds(self.prompt.label):
-                free &= ~each.mask_in(box)
-        inside = paste(seen.answer.chances[part.slices], grid, native, box).numpy() >= seen.answer.cut
-        self.draft.put(box, _with(ids, self.prompt.label, free & inside, free & ~inside))
-
-    def decide(self) -> None:
-        """The prompt's own voxels obey it, whatever was seen."""
-        box = self.new.box
-        ids = self.draft.ids[box.slices]
-        own = self.new.mask & may_change(ids, box, self.prompt)
-        nothing = np.zeros_like(own)
-        self.draft.put(box, _with(ids, self.prompt.label, *((own, nothing) if self.prompt.inside else (nothing, own))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,19 +49,6 @@ def click(sight: Sight, draft: Draft, new: Held, earlier: Sequence[Held], progre
     else:
         _look_closer(turn, found)
     turn.decide()
-
-
-def may_change(ids: np.ndarray, box: Box, prompt: Prompt) -> np.ndarray:
-    """bool: the voxels of a box, given its ids, that neither a lock nor the region keeps from this prompt."""
-    if prompt.locked is None:
-        free = (ids == 0) | (ids == prompt.label)
-    else:
-        free = ~np.isin(ids, prompt.locked)
-    if prompt.region is not None:
-        inside = np.zeros(box.shape, dtype=bool)
-        inside[within(prompt.region.intersect(box), box)] = True
-        free &= inside
-    return free
 
 
 def pieces_at(changed: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -181,7 +87,7 @@ def _look_closer(turn: Turn, found: Found) -> None:
     for grid in _closer(turn.sight, found, turn.prompt):
         turn.progress(1 - found.left / MOST_LOOKS, "Looking closer")
         seen = turn.near(turn.look(grid), found.depth_mm)
-        zone = pieces_at(seen.changed, _pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
+        zone = pieces_at(seen.changed, pasted(found.grown, found.seen.grid, grid, Box.whole(grid.shape)))
         turn.lay(seen, _grown(zone))
 
 
@@ -229,14 +135,6 @@ def _closer(sight: Sight, found: Found, new: Prompt) -> list[Geometry]:
     return [crop_grid(sight.native, middle, spacing, sight.model.window) for middle in middles]
 
 
-def _with(ids: np.ndarray, label: int, added: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """New ids, the label put where it is added and taken where it is removed."""
-    result = ids.copy()
-    result[removed & (ids == label)] = 0
-    result[added] = label
-    return result
-
-
 def _grown(zone: np.ndarray) -> np.ndarray:
     """By a voxel, corners included: an outline lies between voxels."""
     return ndimage.binary_dilation(zone, np.ones((3, 3, 3), dtype=bool))
@@ -245,7 +143,3 @@ def _grown(zone: np.ndarray) -> np.ndarray:
 def _places(grid: Geometry) -> np.ndarray:
     """RAS (k, j, i, 3) of a grid's voxels."""
     return grid.to_ras(np.stack(np.indices(grid.shape), -1))
-
-
-def _pasted(mask: np.ndarray, grid: Geometry, onto: Geometry, box: Box) -> np.ndarray:
-    return paste(torch.from_numpy(mask.astype(np.float32)), grid, onto, box).numpy() >= .5

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from .click_refining import STEPS, click_refiner
-from .clicking import Held, may_change
 from .errors import BadInput
 from .geometry import Box
 from .looking import Seen, Sight
@@ -28,6 +27,7 @@ from .refiner_card import RefinerCard
 from .segmenter import Prediction, usable_device
 from .session_file import Saved, read_session, write_session
 from .timeline import Step, Timeline
+from .turn import Held, may_change
 from .volume import LabelMap, Volume
 
 log = logging.getLogger(__name__)

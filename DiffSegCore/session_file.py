@@ -10,13 +10,13 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from .clicking import Held
 from .draft import Delta
 from .errors import BadInput
 from .files import atomic, naming
 from .geometry import Box, Geometry
 from .prompts import from_json, to_json
 from .timeline import Entry, Trail
+from .turn import Held
 
 FORMAT = 1
 

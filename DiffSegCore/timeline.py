@@ -10,12 +10,13 @@ from typing import Sequence
 
 import numpy as np
 
-from .clicking import Held, click
+from .clicking import click
 from .draft import NOWHERE, Delta, Draft, union
 from .geometry import Box
 from .looking import Sight
 from .progress import Progress, part, silent
 from .prompts import Prompt
+from .turn import Held
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ FLOORS = (
     {"foreign"},
     {"segmentors"},
     {"metrics", "evaluation", "pictures3d", "pictures", "pictures_body", "pictures_clicks", "export", "training",
-     "looking", "clicking", "timeline", "next_place", "session_file", "session",
+     "looking", "turn", "clicking", "timeline", "next_place", "session_file", "session",
      "confidence", "measuring", "input_check"},
     {"demo", "plain_values", "engine", "service", "batch", "click_evaluation"},
     {"cli", "__main__"},
