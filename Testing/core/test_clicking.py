@@ -98,6 +98,15 @@ def test_a_tube_is_not_followed_when_the_click_takes_away(knowing):
     assert set(looked) != {3.}
 
 
+def test_a_broad_object_on_a_stalk_is_looked_at_more_coarsely_instead_of_along_the_stalk(knowing):
+    geometry = grid((200, 32, 32))
+    bulb = ball(geometry, (100, 16, 16), 12.)
+    bulb[20:180, 14:19, 14:19] = True
+    session, looked = knowing(bulb, geometry)
+    session.add_point(geometry.to_ras((100, 16, 16)), 1, inside=True)
+    assert looked[:2] == [3., 6.]
+
+
 def test_what_was_seen_well_is_not_decided_again_where_a_tube_is_followed(knowing, monkeypatch):
     """Every look after the first would take away whatever it shows."""
     geometry = grid((200, 32, 32))
