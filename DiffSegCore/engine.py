@@ -20,7 +20,6 @@ from .choosing import fitting_model
 from .click_refining import click_refiner
 from .confidence import OrganFound, organs_found
 from .errors import BadInput
-from .geometry import Geometry
 from .input_check import suits
 from .measuring import measured
 from .model import Model, describe_model

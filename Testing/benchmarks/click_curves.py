@@ -54,6 +54,8 @@ CURVES = {
     "abdomen-ct-whole": Curve("abdominal organs in a whole CT, TotalSegmentator", (WHOLE_ABDOMEN,), organs=ABDOMEN),
     "head-neck-ct-automatic": Curve("organs at risk in head-and-neck CT, OpenKBP test cases, from head-neck-ct's result", (OPENKBP,), 5,
                                     start="automatic", segmentor="head-neck-ct"),
+    "abdomen-ct-slabs-automatic": Curve("abdominal organs in CT slabs, AMOS, from abdomen-ct's result", (SLABS,), start="automatic", segmentor="abdomen-ct"),
+    "abdomen-ct-whole-automatic": Curve("abdominal organs in a whole CT, TotalSegmentator, from abdomen-ct's result", (WHOLE_ABDOMEN,), start="automatic", segmentor="abdomen-ct"),
     "sarcoma-ct-corrupted": Curve("soft-tissue sarcomas in CT, STS 028 to 037, from outlines corrupted to a Dice of .4 to .8", SARCOMAS, start="corrupted"),
 }
 
