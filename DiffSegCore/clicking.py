@@ -21,18 +21,20 @@ from .turn import Held, Turn, pasted
 from .zoom import FIRST_MM, at_least, closer_looks, coarser, framing, is_broad, piece_near, refitted, runs_out, thin_ends, well_inside
 
 MOST_LOOKS = 4  # at one prompt: what a click may cost is bounded
+MORE = 1.5      # times as much as a finer look saw: below that, a coarser one only sees the same less well
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """A look, the change that a prompt is the reason of, bool (k, j, i), how many further looks it deserves and may have, how deep in the mask the
-    prompt lay, and where (RAS) a thin object goes on beyond the crop."""
+    prompt lay, where (RAS) a thin object goes on beyond the crop, and whether the change does in any way."""
 
     seen: Seen
     zone: np.ndarray
     left: int
     depth_mm: float | None
     ends: Sequence[np.ndarray]
+    cut_off: bool
 
     @property
     def grown(self) -> np.ndarray:
@@ -73,10 +75,10 @@ def _found(turn: Turn) -> Found:
         depth_mm = seen.depth_mm(mark(new, seen.grid))
         seen = turn.near(seen, depth_mm)
         zone = pieces_at(seen.changed, turn.felt(seen.grid))
-        if found is not None and not zone.any():
+        if found is not None and not _more(zone, seen.grid, found):
             break  # what one look saw and the next did not stays as it was seen
         ends = _ends(sight, zone, seen.grid) if isinstance(new, Point) and new.inside else []
-        found = Found(seen, zone, MOST_LOOKS - looks if ends or seen.grid.spacing[0] > FIRST_MM else 0, depth_mm, ends)
+        found = Found(seen, zone, MOST_LOOKS - looks if ends or seen.grid.spacing[0] > FIRST_MM else 0, depth_mm, ends, runs_out(zone, seen.grid, sight.native))
         if ends or (frame := _further(sight, found, fresh=piece is None)) is None:
             break
     return found
@@ -113,11 +115,17 @@ def _follow(turn: Turn, found: Found) -> None:
 def _further(sight: Sight, found: Found, *, fresh: bool) -> tuple[np.ndarray, float] | None:
     """Where and at which spacing to look again: coarser where the change leaves the crop or a fresh object is broad, finer where it is tiny."""
     grid, box, wanted = found.seen.grid, Box.of(found.zone), None
-    if runs_out(found.zone, grid, sight.native):
+    if found.cut_off:
         wanted = coarser(grid.spacing[0], sight.ladder)
     elif fresh:
         wanted = refitted(box.shape, grid.spacing[0], sight.native, sight.ladder, sight.model.window)
     return None if wanted is None else (grid.to_ras((np.array(box.start) + box.stop - 1) / 2), wanted)
+
+
+def _more(zone: np.ndarray, grid: Geometry, found: Found) -> bool:
+    """Whether a look sees anything new: a finer one anything at all, a coarser one more than was found, unless that ran out of its crop."""
+    mm3, before_mm3 = zone.sum() * np.prod(grid.spacing), found.zone.sum() * np.prod(found.seen.grid.spacing)
+    return bool(zone.any()) and (found.cut_off or grid.spacing[0] < found.seen.grid.spacing[0] or mm3 > MORE * before_mm3)
 
 
 def _ends(sight: Sight, zone: np.ndarray, grid: Geometry) -> list[np.ndarray]:

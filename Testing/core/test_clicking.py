@@ -141,6 +141,14 @@ def test_a_broad_object_fills_much_of_what_a_crop_shows_along_every_axis():
     assert not is_broad((13, 25, 20), 3., slab, (48,) * 3)
 
 
+def test_a_coarser_look_that_sees_the_same_leaves_it_as_finely_seen(knowing):
+    geometry = grid()
+    truth = ball(geometry, (30, 32, 32), 14.)
+    session, looked = knowing(truth, geometry)
+    session.add_point(geometry.to_ras((30, 32, 32)), 1, inside=True)
+    assert looked == [3., 6.] and dice(session.labels.ids == 1, truth) > .95
+
+
 def test_a_click_changes_the_piece_it_touches_and_no_other(knowing):
     geometry = grid()
     near, far = ball(geometry, (30, 32, 24), 7.), ball(geometry, (30, 32, 33), 5.)
