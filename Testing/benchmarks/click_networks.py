@@ -67,7 +67,7 @@ def sections(found: Mapping[str, Any]) -> str:
 The same network, data, order of crops and {steps} steps, trained from nothing to denoise masks and, the control, to say the mask at once (`diffseg train click --control`).
 One training each. Better: objects of which the first has the higher Dice after {AT} clicks. In CT diffusion is ahead, in T2 MR the control, which draws more at the first click. The bundled model learnt for more than ten times as many
 steps, which shows in every set after {AT} clicks (table above), most in the head and neck, least in the sarcomas.
-Measured when a look was one view of the crop and four steps, and a training had one round of its own answers and one fall of the learning rate.
+Measured when a look was one view of the crop and four steps, nothing was followed, and a training had one round of its own answers and one fall of the learning rate.
 
 {table(_rows(whole, control, sets, ("diffusion", "control")))}
 
