@@ -32,7 +32,7 @@ other cases; grow-cut sees the image smoothed by a voxel.
 Dice@n: after n clicks; NSD at 2 mm; harmful: clicks that cost more than .001 of Dice. `python -m Testing.benchmarks.click_baselines` measures it.
 
 The click model's Dice is ahead of grow-cut's and the random walker's in every set from the first click on. One step is about as good as two, less than .02 of
-Dice apart after ten clicks, after five in all sets but the slabs, where two are .02 ahead. After ten, two are a little ahead in the abdomen in CT, one in the other sets.
+Dice apart after ten clicks, after five in all sets but the slabs, where two are .023 ahead. After ten, two are a little ahead in the abdomen in CT, one in the other sets.
 That the session follows thin objects, and looks at broad ones from further away, serves the click model and costs the other two, which leak along what they are led to: in the session before, which did neither,
 Dice after five clicks was, in the order of the table, .39, .66, .42, .44 and .44 for grow-cut, .23, .68, .26, .17 and .42 for the random walker (this page's records in the repository's history). The click model is ahead of those, too."""
 

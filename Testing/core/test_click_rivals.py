@@ -30,7 +30,7 @@ def test_what_the_page_says_in_words_the_records_say_in_numbers():
     for name, each in dice.items():
         assert all(each["click"][n] > each[other][n] for other in ("grow-cut", "random-walker") for n in ("1", "3", "5", "10"))
         assert abs(ahead[name]["10"]) < .02 and (abs(ahead[name]["5"]) < .02 or name == "abdomen-ct-slabs")
-    assert round(ahead["abdomen-ct-slabs"]["5"], 2) == .02
+    assert round(ahead["abdomen-ct-slabs"]["5"], 3) == .023
     assert {name for name, by in ahead.items() if by["10"] > 0} == {"abdomen-ct-slabs", "abdomen-ct-whole"}
 
 
