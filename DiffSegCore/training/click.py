@@ -75,10 +75,11 @@ def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric,
     learn, held = _material(recipe, sources, out, fabric, part(progress, 0, .8))
     patches, begun = _patches(recipe, learn), []
     network = fabric.setup_module(_network(recipe, _refiner(recipe), patches, False))
+    share = recipe.budget.batch // fabric.world_size
     with _ahead(recipe, sources, patches) as batches:
         for step in range(TRIED):
             begun.append(time.monotonic())
-            fabric.backward(network(fabric.to_device(batches(step * recipe.budget.batch, recipe.budget.batch))))
+            fabric.backward(network(fabric.to_device(batches(step * recipe.budget.batch + fabric.global_rank * share, share))))
             progress(.8 + .2 * (step + 1) / TRIED, "trying")
     seconds = (time.monotonic() - begun[1]) / (TRIED - 1)
     groups = {name: sum(case.group == name for case in learn) for name in dict.fromkeys(case.group for case in learn)}
