@@ -77,6 +77,9 @@ def away_mm(mark: Mark, grid: Geometry) -> np.ndarray:
     """float (k, j, i): from each voxel of the grid to the mark, which may lie outside; infinite where a region does."""
     if mark.kind == "region":
         return ndimage.distance_transform_edt(~mark.mask, sampling=grid.spacing) if mark.mask.any() else np.full(grid.shape, np.inf)
+    if len(mark.places) == 1:  # a click, which should not wait for a tree
+        axes = zip(np.ogrid[tuple(map(slice, grid.shape))], mark.places[0], grid.spacing)
+        return np.sqrt(sum(((axis - at) * mm) ** 2 for axis, at, mm in axes))
     voxels = np.stack(np.indices(grid.shape), -1) * grid.spacing
     return KDTree(mark.places * grid.spacing).query(voxels)[0]
 
