@@ -26,7 +26,7 @@ from .click_network import ClickNetwork
 from .click_patches import ClickBatches, ClickPatches
 from .click_recipes import ClickRecipe
 from .click_score import clicked_dice
-from .loop import Task, Trained, train
+from .loop import Task, Trained, share_of, train
 
 log = logging.getLogger(__name__)
 TRIED = 4  # steps of a check; the first warms up
@@ -75,7 +75,7 @@ def check(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric,
     learn, held = _material(recipe, sources, out, fabric, part(progress, 0, .8))
     patches, begun = _patches(recipe, learn), []
     network = fabric.setup_module(_network(recipe, _refiner(recipe), patches, False))
-    share = recipe.budget.batch // fabric.world_size
+    share = share_of(recipe.budget, fabric.world_size)
     with _ahead(recipe, sources, patches) as batches:
         for step in range(TRIED):
             begun.append(time.monotonic())

@@ -76,6 +76,14 @@ def learning_rate(step: int, budget: Budget) -> float:
     return highest * warm * .5 * (1 + math.cos(math.pi * (step - first) / steps))
 
 
+def share_of(budget: Budget, processes: int) -> int:
+    """How much of a step's batch each process takes; BadInput where it cannot be shared evenly."""
+    if budget.batch % processes:
+        raise BadInput(f"A step takes {budget.batch} at once, which {processes} processes cannot share evenly: choose --devices (and --nodes) that divide "
+                       f"{budget.batch}, or a recipe with a larger batch.")
+    return budget.batch // processes
+
+
 def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder: Path, *, resume: bool = False,
           progress: Progress = silent, logged: str = "", last: bool = False) -> Trained:
     """Train on from the start or from folder/last.ckpt; the best network is kept in folder/best.ckpt. `logged` stands before its curves' names.
@@ -90,7 +98,7 @@ def train(fabric: Fabric, network: nn.Module, task: Task, budget: Budget, folder
     state = {"network": network, "averaged": averaged, "optimiser": optimiser, "step": 0, "best": -math.inf, "seconds": 0.}
     if resume:
         _restore(fabric, folder / "last.ckpt", state)
-    share, began = budget.batch // fabric.world_size, time.monotonic() - state["seconds"]
+    share, began = share_of(budget, fabric.world_size), time.monotonic() - state["seconds"]
     for step in range(state["step"], budget.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, budget)

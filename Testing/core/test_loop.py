@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from DiffSegCore.errors import BadInput, Cancelled
-from DiffSegCore.training.loop import AGAIN, Budget, Task, Trained, learning_rate, train
+from DiffSegCore.training.loop import AGAIN, Budget, Task, Trained, learning_rate, share_of, train
 from DiffSegCore.training.precision import arithmetic
 
 BUDGET = Budget(steps=12, batch=4, learning_rate=.05, warmup=2, averaging=.5, validate_every=4)
@@ -101,6 +101,12 @@ def test_gradients_that_are_no_numbers_end_a_training_with_a_sentence_and_its_la
 def test_resuming_nothing_says_so(tmp_path):
     with pytest.raises(BadInput, match="last.ckpt.*--resume"):
         run(tmp_path / "empty", resume=True)
+
+
+def test_processes_share_a_batch_evenly_or_say_that_they_cannot():
+    assert share_of(BUDGET, 1) == 4 and share_of(BUDGET, 2) == 2
+    with pytest.raises(BadInput, match="4 at once, which 3 processes cannot share evenly"):
+        share_of(BUDGET, 3)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
