@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from ..click_refining import STEPS, WAYS
 from ..crops import IMAGE_CHANNELS, SPACINGS_MM
@@ -47,14 +47,18 @@ class ClickSources:
 
 
 def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: Fabric, *, control: bool = False, start: Path | None = None,
-                resume: bool = False, last: bool = False, progress: Progress = silent) -> Path:
+                keep: float = 0., resume: bool = False, last: bool = False, progress: Progress = silent) -> Path:
     """Train `recipe`; writes out/<recipe>[-control].safetensors beside checkpoints and logs, and returns its path.
 
-    start: a click model whose weights training begins with; BadInput where the recipe makes a network of another form.
+    start: a click model whose weights training begins with; BadInput where the recipe makes a network of another form. keep: the share that these
+    weights have in those of the file, so that less is forgotten (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
     last: take the averaged weights of the last step, not those that scored best.
     """
+    if not 0 <= keep < 1 or keep and start is None:
+        raise BadInput(f"--keep is the share of the weights that --start names, from 0 to less than 1; it is {keep:g}{'' if start else ', and there is no --start'}.")
     refiner = _refiner(recipe)
-    told = {} if start is None else {"started_with": _begin_with(refiner, start, recipe)}
+    told = {} if start is None else {"started_with": _begin_with(refiner, start, recipe), **({"kept": keep} if keep else {})}
+    begun = {name: weight.clone() for name, weight in refiner.state_dict().items()}
     learn, check = _material(recipe, sources, out, fabric, part(progress, 0, .05))
     patches, watched = _patches(recipe, learn), _patches(recipe, check or learn, straight=True)
     network = _network(recipe, refiner, patches, control)
@@ -63,6 +67,7 @@ def train_click(recipe: ClickRecipe, sources: ClickSources, out: Path, fabric: F
         trained = train(fabric, network, task, recipe.budget, out, resume=resume, progress=part(progress, .05, 1), last=last)
     path = out / f"{recipe.name}{'-control' if control else ''}.safetensors"
     if fabric.is_global_zero:
+        _keep(trained.network.network, begun, keep)
         dice = clicked_dice(trained.network, watched, recipe.watched, fabric)
         card = _card(recipe, control, sources, (learn, check), trained, dice, str(fabric.device))
         card["training"].update(told, **({"weights": "averaged, of the last step"} if last else {}))
@@ -151,6 +156,13 @@ def _begin_with(refiner: Refiner, path: Path, recipe: ClickRecipe) -> str:
         raise BadInput(f"{path} holds a network of another form than the recipe {recipe.name!r} trains: {model.architecture}, not {architecture(recipe)}")
     refiner.load_state_dict(model.network.state_dict())
     return model.sha256
+
+
+def _keep(refiner: nn.Module, begun: Mapping[str, Tensor], share: float) -> None:
+    """So much of the weights that training began with, the rest of those that it ended with; in place."""
+    for name, weight in refiner.state_dict().items():
+        if weight.is_floating_point():
+            weight.lerp_(begun[name].to(weight), share)
 
 
 def _chain_card(recipe: ClickRecipe, control: bool) -> RefinerCard:

@@ -15,7 +15,7 @@ from DiffSegCore.crops import SPACINGS_MM
 from DiffSegCore.data.click_cases import kept_cases, kept_label_maps, labelled_cases, without
 from DiffSegCore.errors import BadInput, Cancelled
 from DiffSegCore.geometry import Geometry
-from DiffSegCore.model import load_model_file
+from DiffSegCore.model import Model, load_model_file
 from DiffSegCore.networks import Refiner
 from DiffSegCore.preprocess import Preprocessing
 from DiffSegCore.prompt_maps import PROMPT_CHANNELS
@@ -264,6 +264,26 @@ def test_a_training_may_begin_with_the_weights_of_another(data, tmp_path):
     further = stem("further", "--steps", "1", "--start", str(first))
     assert (further - learnt).abs().max() < .2 * (anew - learnt).abs().max()
     assert load_model_file(tmp_path / "further" / "quick.safetensors").card["training"]["started_with"] == load_model_file(first).sha256
+
+
+def test_a_training_may_keep_a_share_of_the_weights_that_it_began_with(data, tmp_path):
+    def trained(folder: str, *more: str) -> Model:
+        path, = run(data, tmp_path / folder, "--cache", str(tmp_path / "cache"), "--last", *more)
+        return load_model_file(path)
+
+    first = trained("first")
+    start = "--start", str(tmp_path / "first" / "quick.safetensors")
+    further, kept = trained("further", *start), trained("kept", *start, "--keep", ".25")
+    old, new, found = (each.network.encoder.stem.weight for each in (first, further, kept))
+    assert not torch.allclose(old, new) and torch.allclose(found, .25 * old + .75 * new, atol=1e-6)
+    assert kept.card["training"]["kept"] == .25 and "kept" not in further.card["training"]
+
+
+@pytest.mark.parametrize("keep, start", [("1", True), ("-.5", True), ("nan", True), (".5", False)])
+def test_a_share_to_keep_of_nothing_or_of_all_is_refused(data, tmp_path, keep, start):
+    more = ("--start", str(toy_click_model(tmp_path / "other.safetensors"))) if start else ()
+    with pytest.raises(BadInput, match="--keep is the share"):
+        run(data, tmp_path / "out", f"--keep={keep}", *more)
 
 
 def test_weights_of_another_form_are_refused_before_anything_is_written(data, tmp_path):

@@ -18,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unseen", nargs="+", default=[], metavar="NAME", help="structures that nothing is learnt from, such as liver or label_2: to try how well "
                         "clicks reach what a model never saw")
     parser.add_argument("--start", type=Path, metavar="MODEL", help="begin with a click model's weights: to go on with your own data")
+    parser.add_argument("--keep", type=float, default=0., metavar="SHARE", help="of those weights in the file (.5: the mean of old and new): your own data is learnt, "
+                        "and less is forgotten (default: 0)")
     parser.add_argument("--last", action="store_true", help="take the averaged weights of the last step: a few crops to check with may choose badly")
     parser.add_argument("--control", action="store_true", help="train the same network without diffusion, for comparison")
     parser.add_argument("--check", action="store_true", help="only try it: read the data, count, take a few steps, estimate the time")
@@ -39,5 +41,5 @@ def run(args: argparse.Namespace, progress: Progress = silent) -> list[Path] | l
     if args.check:
         found = check(wished, sources, args.out, fabric, progress)
         return found if fabric.is_global_zero else []
-    path = train_click(wished, sources, args.out, fabric, control=args.control, start=args.start, resume=args.resume, last=args.last, progress=progress)
+    path = train_click(wished, sources, args.out, fabric, control=args.control, start=args.start, keep=args.keep, resume=args.resume, last=args.last, progress=progress)
     return [path] if fabric.is_global_zero else []
