@@ -59,18 +59,16 @@ ABDOMENS = --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --mr "$(DATA)
 FIRST = $(RUNS)/abdomen-ct/first
 train-abdomen-ct: SOURCES = --data "$(RUNS)/abdomen-ct/data" $(ABDOMENS) --start "$(FIRST)/abdomen-ct.safetensors" --steps 3200
 train-abdomen-ct: $(FIRST)/abdomen-ct.safetensors
-LISTED_abdomen-ct = training_lists abdomen-ct --teacher "$(FIRST)/abdomen-ct.safetensors"
+LISTED_abdomen-ct = --teacher "$(FIRST)/abdomen-ct.safetensors"
 train-abdomen-mr: SOURCES = --data "$(DATA)/mr_abdomen_chaos_t2" --leave-out '3?'
 train-click: SOURCES = --data $(foreach set,ct_hn_openkbp ct_lesion_sts mr_abdomen_chaos_t2 ct_abdomen tests_small,"$(DATA)/$(set)") \
-  $(foreach set,made shown taught,"$(RUNS)/click/data/$(set)") \
-  --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*_slab' ts_example --last
-LISTED_click = click_lists --teacher Resources/Models/abdomen-ct.safetensors
+  --label-maps "$(DATA)"/label_maps/s032[78]_ts117.nii.gz --leave-out 'STS_02[89]' 'STS_03?' '3?' 'amos_*' ts_example --last
 train-body-ct: SOURCES = --data "$(DATA)/ct_hn_openkbp" --unlabelled $(foreach set,ct_lesion_sts ct_abdomen/ts_dicom_slab tests_small/acil_ct64,"$(DATA)/$(set)") \
   --leave-out 'STS_02[89]' 'STS_03?'
 RESUMED = $(if $(wildcard $(RUNS)/$*/last.ckpt $(RUNS)/$*/sides/last.ckpt),--resume)
 
 $(TRAINED:%=train-%): train-%: $(VENV)/.installed-train
-	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.$(LISTED_$*) --data "$(DATA)" -o "$(RUNS)/$*/data")
+	$(if $(LISTED_$*),$(VENV)/bin/python -m Testing.benchmarks.training_lists $* --data "$(DATA)" -o "$(RUNS)/$*/data" $(LISTED_$*))
 	$(VENV)/bin/diffseg train $(or $(KIND_$*),head) --recipe $* $(SOURCES) -o "$(RUNS)/$*" $(RESUMED) $(TRAIN_OPTIONS)
 	mkdir -p "$(RUNS)/$*/shipped"
 	$(VENV)/bin/python -m Testing.benchmarks.card "$(RUNS)/$*/$*.safetensors" --trained-here -o "$(RUNS)/$*/shipped/$*.safetensors"

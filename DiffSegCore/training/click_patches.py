@@ -31,7 +31,6 @@ MOST_PROMPTS = 6
 PARTIAL = .4  # how often a mask that is worked on is only a part of the object: without these, later clicks were answered with the prior
 MOST_ROUNDS = 5  # times that the network answers and is prompted again, before it learns
 FEWEST = 8  # voxels of an object in a crop
-AT_LAST = .5  # of the draws at the chain's last level: a look takes two steps, and the first of them does most of the work
 ATTEMPTS = 8
 
 
@@ -151,7 +150,7 @@ class ClickBatches:
 
     def __init__(self, patches: ClickPatches, keep: Tensor, *, recycled: float = .5, own: float = .6, together: int = 1) -> None:
         self.patches, self.recycled, self.own, self.together = patches, recycled, own, together
-        self._weights = refining_weights(keep, AT_LAST)
+        self._weights = refining_weights(keep)
 
     def batch(self, first: int, count: int) -> ClickBatch:
         """Situations first .. first + count - 1."""

@@ -48,7 +48,7 @@ CLICK = ClickRecipe(
     budget=Budget(steps=32000, batch=2, learning_rate=1e-3, warmup=100, averaging=.998, validate_every=1000, restart=.65),
     ran="what was run of it stands in its model's card",
     card={"licence": "Apache-2.0", "for": "drawing and correcting one structure at a time, with a person who looks",
-          "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; AMOS: CC BY 4.0; "
+          "data_licence": "OpenKBP: MIT (its repository); TotalSegmentator: CC BY 4.0 (label maps), Apache-2.0 (example slab); CHAOS: CC BY-SA 4.0; "
                           "soft-tissue sarcomas (IBSI): CC BY 3.0; chest CT of the Chest Imaging Platform: BSD-style",
           "not_for": "clinical decisions without a person's check"})
 

@@ -5,14 +5,11 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from DiffSegCore.data.cases import read_dataset
-from DiffSegCore.reading import read_volume
 from DiffSegCore.registry import name_of
 from DiffSegCore.resources import resource
 from DiffSegCore.training import body_recipes, click_recipes, recipes
@@ -53,22 +50,6 @@ def test_data_without_names_is_listed_with_them_first(shared_data, tmp_path, mon
     assert bundled.ending(training_lists.main) == 0
     found = read_dataset(tmp_path)
     assert [case.name for case in found.cases["train"]] == ["ts_dicom_slab"] and found.labels[5] == "liver"
-
-
-def test_the_click_model_learns_from_made_and_from_recoloured_abdomens_too(shared_data, tmp_path, monkeypatch):
-    from benchmarks import click_lists
-
-    said = make("-n", "train-click", "RUNS=elsewhere").stdout
-    assert said.index("click_lists --teacher") < said.index("diffseg train click")
-    assert all(f'"elsewhere/click/data/{each}"' in said for each in ("made", "shown", "taught"))
-    monkeypatch.setattr(click_lists, "COUNT", 1)
-    monkeypatch.setattr(click_lists, "GUISES", 1)
-    monkeypatch.setattr(click_lists, "SHOWN", replace(click_lists.SHOWN, cases="mr_abdomen_chaos_t2/01"))
-    (made,), (shown,) = click_lists.imagined(shared_data, tmp_path), click_lists.shown_as_ct(shared_data, tmp_path)
-    for case in (made, shown):
-        volume, labels = read_volume(case.image), case.truth()
-        assert volume.array.min() < -900 and volume.geometry.same_grid(labels.geometry) and 0 < np.count_nonzero(labels.ids) < labels.ids.size / 2
-    assert set(shown.names.values()) == {"liver", "kidney_right", "kidney_left", "spleen"} and "pancreas" in made.names.values()
 
 
 @pytest.mark.parametrize("model, checkpoint", [("head-neck-ct", "last.ckpt"), ("body-ct", "sides/last.ckpt")])
