@@ -8,7 +8,7 @@ import pytest
 
 from DiffSegCore.errors import BadInput
 from DiffSegCore.geometry import Box, Geometry
-from DiffSegCore.marks import line, mark, region
+from DiffSegCore.marks import Mark, away_mm, line, mark, region
 from DiffSegCore.prompts import BoxPrompt, Lasso, Point, Prompt, Scribble, from_json, to_json
 
 SQUARE = ((2., 2., 5.), (8., 2., 5.), (8., 8., 5.), (2., 8., 5.))
@@ -88,3 +88,11 @@ def test_what_lies_outside_the_grid_covers_nothing():
 def test_a_prompt_of_no_kind_has_no_place():
     with pytest.raises(NotImplementedError):
         Prompt(1, 1, True).places
+
+
+def test_a_click_is_as_far_away_as_a_scribble_at_the_same_place():
+    crop = Geometry((6, 7, 8), np.diag([1., 2., 3., 1.]))
+    place = np.array([[1.25, -2., 9.5]])  # kji, off the grid
+    click, twice = Mark("point", True, place), Mark("scribble", True, np.repeat(place, 2, 0))
+    assert np.allclose(away_mm(click, crop), away_mm(twice, crop))
+    assert away_mm(click, crop)[1, 0, 0] == pytest.approx(np.hypot(.25 * 3, np.hypot(2 * 2, 9.5 * 1)))
