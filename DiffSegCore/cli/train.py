@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Iterator
 
 from ..training.commands import KINDS
 from .command import add_command
@@ -21,10 +22,21 @@ def add(commands: Any) -> None:
         kind.add_arguments(add_command(kinds, name, kind.HELP, partial(run, kind)))
 
 
+@contextmanager
+def _others_named() -> Iterator[None]:
+    """Of several processes, the one that fails says why; the others lose their connection, which is no reason to look into."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "by peer" not in str(error):  # "Connection closed by peer", or "reset"
+            raise
+        raise RuntimeError("another process of this training has ended; what it said is the reason") from error
+
+
 def run(kind: ModuleType, args: argparse.Namespace) -> None:
     if not sys.stderr.isatty():  # a log file gets a line a validation instead of a bar
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    with bar() as progress:
+    with bar() as progress, _others_named():
         written = kind.run(args, progress)
     for path in written:
         print(path)

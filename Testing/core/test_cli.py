@@ -47,6 +47,18 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_a_training_process_whose_peer_is_gone_points_to_what_that_one_said(monkeypatch, capsys, tmp_path):
+    from DiffSegCore.training.commands import click
+
+    def lost(*_):
+        raise RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:64680.")
+
+    monkeypatch.setattr(click, "run", lost)
+    assert main(["train", "click", "--data", str(tmp_path), "-o", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "another process of this training has ended" in said and "pair.cc" not in said
+
+
 def test_without_a_command_it_helps_with_examples(capsys):
     assert main([]) == 0
     assert "diffseg segment ct.nii.gz -o organs.seg.nrrd" in capsys.readouterr().out
